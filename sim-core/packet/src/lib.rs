@@ -1,0 +1,9 @@
+//! Bytes to headers and back: parsing, building, checksums and the packet mini-language.
+//!
+//! A [`Packet`] owns the bytes of one frame and knows where its network header starts, as a kernel `sk_buff` does
+//! after the driver handed it over. Header views borrow from it. Nothing in here knows of rules or routes, and nothing
+//! panics on any bytes.
+
+mod packet;
+
+pub use packet::{EtherType, MacAddr, Packet};

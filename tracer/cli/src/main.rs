@@ -1,0 +1,3 @@
+//! The `pktwalk` command.
+
+fn main() {}

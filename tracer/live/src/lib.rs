@@ -1,0 +1,1 @@
+//! The kernel as an engine: network namespaces, the real tools, injection and the kernel's own trace.

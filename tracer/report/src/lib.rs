@@ -1,0 +1,1 @@
+//! What a walk is told as: text, JSON.

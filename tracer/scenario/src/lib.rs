@@ -1,0 +1,1 @@
+//! Scenario folders, expectations, the runner, and the model as an engine.
