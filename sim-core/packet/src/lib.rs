@@ -4,6 +4,8 @@
 //! after the driver handed it over. Header views borrow from it. Nothing in here knows of rules or routes, and nothing
 //! panics on any bytes.
 
+mod ipv4;
 mod packet;
 
+pub use ipv4::{Ipv4Error, Ipv4Fields};
 pub use packet::{EtherType, MacAddr, Packet};

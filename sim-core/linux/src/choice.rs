@@ -1,0 +1,77 @@
+//! Choices that the kernel makes at random, made by a source that the caller gives: seeded, fixed, replayed from a kernel's trace, or enumerated.
+
+use crate::conntrack::tuple::CtTuple;
+use crate::ids::{RouteId, RuleId};
+
+/// A random choice that the kernel would make.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ChoicePoint {
+    /// `-m statistic --mode random`: true with probability `threshold / 2^31`. Answer 0 (false) or 1 (true).
+    Statistic {
+        /// The rule that asks.
+        rule: RuleId,
+        /// 0 to 2^31.
+        threshold: u32,
+    },
+    /// A port (or ICMP id) for a translation. Answer in `lo..=hi`, which is not in use (the caller of the choice tries again otherwise).
+    NatPort {
+        /// The tuple before the choice.
+        tuple: CtTuple,
+        /// Lowest.
+        lo: u16,
+        /// Highest.
+        hi: u16,
+    },
+    /// The nexthop of a multipath route. Answer its position.
+    Nexthop {
+        /// The route.
+        route: RouteId,
+        /// How many it has.
+        count: u32,
+    },
+    /// IP id of a packet that this namespace makes. Answer in 0..=65535.
+    IpId,
+}
+
+/// Makes the choices of a walk.
+pub trait Choice {
+    /// The answer to `point`; its range is said at each variant. An answer out of range is taken modulo the range.
+    fn choose(&mut self, point: ChoicePoint) -> u32;
+}
+
+/// A choice source that depends on nothing but its seed.
+#[derive(Clone, Debug)]
+pub struct Seeded(u64);
+
+impl Seeded {
+    /// Every value is a good seed.
+    pub fn new(seed: u64) -> Seeded {
+        Seeded(seed)
+    }
+
+    /// The next 64 pseudo-random bits (splitmix64).
+    pub fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+impl Choice for Seeded {
+    fn choose(&mut self, point: ChoicePoint) -> u32 {
+        let random = self.next_u64();
+        match point {
+            ChoicePoint::Statistic { threshold, .. } => {
+                u32::from(((random & 0x7fff_ffff) as u32) < threshold)
+            }
+            ChoicePoint::NatPort { lo, hi, .. } => {
+                let span = u64::from(hi.saturating_sub(lo)) + 1;
+                u32::from(lo) + (random % span) as u32
+            }
+            ChoicePoint::Nexthop { count, .. } => (random % u64::from(count.max(1))) as u32,
+            ChoicePoint::IpId => (random & 0xffff) as u32,
+        }
+    }
+}

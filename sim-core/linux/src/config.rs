@@ -1,0 +1,415 @@
+//! A namespace as its tools tell of it: the source form that readers fill, [`NetNs::compile`](crate::netns::NetNs::compile) turns into
+//! flat arrays, and the kernel engine programs into a real namespace.
+//!
+//! Names are names here (devices are named by their routes, sets by their rules). Everything carries its [`SourceLine`].
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+use pktwalk_packet::MacAddr;
+
+use crate::hook::Backend;
+use crate::ids::{OriginId, SourceLine};
+use crate::ipset::IpSet;
+use crate::iptables::ast::SaveFile;
+
+/// Everything known of one network namespace.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct NetNsConfig {
+    /// Its name within its node; empty for the node's own (host) namespace.
+    pub name: String,
+    /// Names of the input files, for [`SourceLine::file`].
+    pub files: Vec<String>,
+    /// In ifindex order. `lo` is among them.
+    pub devices: Vec<Device>,
+    /// Of every table. Where no route of table local (255) is given, the kernel's own ones are derived from the addresses.
+    pub routes: Vec<Route>,
+    /// `ip rule`. Empty means the kernel's three default rules.
+    pub routing_rules: Vec<RoutingRule>,
+    /// `ip neigh`.
+    pub neighbours: Vec<Neighbour>,
+    /// `ip neigh show proxy`.
+    pub proxy_neighbours: Vec<ProxyNeighbour>,
+    /// `bridge fdb`.
+    pub fdb: Vec<FdbEntry>,
+    /// As `sysctl -a` names them, with dots (`net.ipv4.conf.eth0.rp_filter`; a dot inside a device name is `/` there). A key that is absent
+    /// has the kernel's default.
+    pub sysctls: BTreeMap<String, String>,
+    /// iptables rulesets, in order of registration (the first was loaded first) as far as known.
+    pub rulesets: Vec<Ruleset>,
+    /// ipsets.
+    pub sets: Vec<IpSet>,
+    /// Sockets, where known. `None`: nobody said, so delivery is an assumption.
+    pub sockets: Option<Vec<Socket>>,
+    /// Things that are there but not modelled, and at which point of the walk they matter.
+    pub unmodelled: Vec<UnmodelledState>,
+    /// What was not given, so that a default stands in for it.
+    pub missing: Vec<MissingState>,
+}
+
+/// One backend's rules of one family.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Ruleset {
+    /// Which kernel implementation runs them.
+    pub backend: Backend,
+    /// The rules.
+    pub save: SaveFile,
+}
+
+/// A kind of state that a bundle may lack.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum MissingState {
+    /// No `ip rule`: the three default rules.
+    RoutingRules,
+    /// No `ip route`: no routes but those of the addresses.
+    Routes,
+    /// No `ip addr`/`ip link`: no devices known.
+    Devices,
+    /// No `ip neigh`: every neighbour answers.
+    Neighbours,
+    /// No `sysctl`: kernel defaults, with forwarding on.
+    Sysctls,
+    /// No iptables rules.
+    Rulesets,
+    /// No `ipset save`.
+    Sets,
+    /// No `conntrack -L`: an empty table.
+    Conntrack,
+    /// No `ss`: something listens wherever a packet is delivered.
+    Sockets,
+    /// Nothing says which backend the rules run on.
+    Backend,
+}
+
+/// Something present in the namespace that the walk cannot evaluate.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnmodelledState {
+    /// What it is, such as `XDP program 17 on eth0`.
+    pub what: String,
+    /// Where a packet meets it.
+    pub point: UnmodelledPoint,
+    /// Where it was read.
+    pub source: SourceLine,
+}
+
+/// Where an [`UnmodelledState`] can change what happens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum UnmodelledPoint {
+    /// On receipt at the device of this name.
+    Rx(String),
+    /// On transmission at the device of this name.
+    Tx(String),
+    /// Anywhere: no walk through this namespace can be trusted.
+    Everywhere,
+}
+
+/// A network device with its addresses.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Device {
+    /// Such as `eth0`.
+    pub name: String,
+    /// The kernel's number.
+    pub ifindex: u32,
+    /// What it is.
+    pub kind: DeviceKind,
+    /// Hardware address; all zero for `lo`, none for devices without one.
+    pub mac: Option<MacAddr>,
+    /// Bytes of an IP packet.
+    pub mtu: u32,
+    /// Administratively up.
+    pub up: bool,
+    /// Has carrier (`LOWER_UP`).
+    pub carrier: bool,
+    /// `NOARP`.
+    pub no_arp: bool,
+    /// Promiscuous.
+    pub promisc: bool,
+    /// The bridge (or VRF, bond) that it is a port of.
+    pub master: Option<String>,
+    /// Settings as a bridge port; defaults where it is none.
+    pub port: BridgePort,
+    /// Device group number.
+    pub group: u32,
+    /// In the order of `ip addr`, which decides source selection.
+    pub addresses: Vec<Address>,
+    /// Where it was read.
+    pub source: SourceLine,
+}
+
+/// What a device is. Kinds that only stand here by name are not modelled: a packet that reaches one ends `Unknown`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DeviceKind {
+    /// `lo`.
+    Loopback,
+    /// A physical (or virtio, ...) Ethernet device.
+    Physical,
+    /// One end of a veth pair.
+    Veth {
+        /// The other end's ifindex, where known.
+        peer_ifindex: Option<u32>,
+        /// The other end's namespace id (`link-netnsid`); none if it is in this namespace.
+        peer_netns: Option<i32>,
+    },
+    /// Drops everything sent to it.
+    Dummy,
+    /// A bridge.
+    Bridge {
+        /// `vlan_filtering 1`: not modelled.
+        vlan_filtering: bool,
+    },
+    /// Everything else, by the name that `ip -d link` gives the kind.
+    Other(String),
+}
+
+/// A bridge port's settings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BridgePort {
+    /// Frames may go back out of the port they came in by.
+    pub hairpin: bool,
+    /// Isolated ports do not talk to each other.
+    pub isolated: bool,
+    /// STP state allows forwarding.
+    pub forwarding: bool,
+    /// Learns source addresses.
+    pub learning: bool,
+    /// Unknown unicast is flooded to it.
+    pub flood: bool,
+}
+
+impl Default for BridgePort {
+    fn default() -> BridgePort {
+        BridgePort { hairpin: false, isolated: false, forwarding: true, learning: true, flood: true }
+    }
+}
+
+/// An address of a device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Address {
+    /// The local address.
+    pub local: IpAddr,
+    /// Prefix length of the subnet (of the peer's, if there is a peer).
+    pub prefix_len: u8,
+    /// The other end of a point-to-point address.
+    pub peer: Option<IpAddr>,
+    /// Broadcast address.
+    pub broadcast: Option<Ipv4Addr>,
+    /// The kernel's `RT_SCOPE_*`: 0 universe, 253 link, 254 host.
+    pub scope: u8,
+    /// Not the first of its subnet.
+    pub secondary: bool,
+}
+
+/// What a route does with a packet (`RTN_*`).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum RouteType {
+    /// Sends it on.
+    Unicast,
+    /// Delivers it here.
+    Local,
+    /// Delivers it here as a broadcast.
+    Broadcast,
+    /// Delivers it here as an anycast.
+    Anycast,
+    /// Multicast.
+    Multicast,
+    /// Drops it silently.
+    Blackhole,
+    /// Answers host unreachable.
+    Unreachable,
+    /// Answers communication prohibited.
+    Prohibit,
+    /// Goes on with the next routing rule.
+    Throw,
+}
+
+/// One route.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Route {
+    /// Table number: 254 main, 255 local, 253 default.
+    pub table: u32,
+    /// What it does.
+    pub kind: RouteType,
+    /// `0.0.0.0/0` for `default`.
+    pub dst: IpNet,
+    /// 0 matches any.
+    pub tos: u8,
+    /// Lower wins.
+    pub metric: u32,
+    /// `RT_SCOPE_*`: 0 universe (via a gateway), 253 link (on-link), 254 host.
+    pub scope: u8,
+    /// As printed (`kernel`, `boot`, `bird`, `80`, ...).
+    pub protocol: String,
+    /// Preferred source.
+    pub prefsrc: Option<IpAddr>,
+    /// None for types without, one mostly, several for multipath.
+    pub nexthops: Vec<Nexthop>,
+    /// `mtu N`.
+    pub mtu: Option<u32>,
+    /// `mtu lock N`.
+    pub mtu_lock: bool,
+    /// Where it was read.
+    pub source: SourceLine,
+    /// The caller's note of where it came from.
+    pub origin: Option<OriginId>,
+}
+
+/// Where a route sends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Nexthop {
+    /// Gateway; none if on-link.
+    pub via: Option<IpAddr>,
+    /// Output device; none for types without.
+    pub dev: Option<String>,
+    /// 1 unless said (the kernel's stored weight plus one).
+    pub weight: u32,
+    /// Treat the gateway as on-link.
+    pub onlink: bool,
+    /// `dead`.
+    pub dead: bool,
+    /// `linkdown`.
+    pub linkdown: bool,
+}
+
+/// A routing rule (`ip rule`). Every selector present must hold; `not` inverts the whole.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RoutingRule {
+    /// Lower first.
+    pub priority: u32,
+    /// `not`.
+    pub not: bool,
+    /// `from`.
+    pub from: Option<IpNet>,
+    /// `to`.
+    pub to: Option<IpNet>,
+    /// `iif`; `lo` means made here.
+    pub iif: Option<String>,
+    /// `oif`.
+    pub oif: Option<String>,
+    /// `fwmark value/mask`.
+    pub fwmark: Option<(u32, u32)>,
+    /// `tos`/`dsfield`.
+    pub tos: Option<u8>,
+    /// `ipproto`.
+    pub ip_protocol: Option<u8>,
+    /// `sport`.
+    pub sport: Option<(u16, u16)>,
+    /// `dport`.
+    pub dport: Option<(u16, u16)>,
+    /// `uidrange`.
+    pub uid_range: Option<(u32, u32)>,
+    /// What it does.
+    pub action: RoutingAction,
+    /// Ignore a found route with a prefix of at most this length.
+    pub suppress_prefix_len: Option<u8>,
+    /// Selectors that were read but are not modelled (`l3mdev`, `tun_id`, `suppress_ifgroup`), by name.
+    pub unmodelled: Option<String>,
+    /// Where it was read.
+    pub source: SourceLine,
+    /// The caller's note of where it came from.
+    pub origin: Option<OriginId>,
+}
+
+/// What a routing rule does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RoutingAction {
+    /// Looks the destination up in a table.
+    Lookup(u32),
+    /// Goes on with the rule of this priority.
+    Goto(u32),
+    /// Nothing.
+    Nop,
+    /// Drops silently.
+    Blackhole,
+    /// Answers net unreachable.
+    Unreachable,
+    /// Answers communication prohibited.
+    Prohibit,
+}
+
+/// State of a neighbour entry (`NUD_*`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum NudState {
+    /// Set by hand.
+    Permanent,
+    /// Needs no resolution.
+    NoArp,
+    /// Confirmed.
+    Reachable,
+    /// Not confirmed lately; used all the same.
+    Stale,
+    /// About to be probed; used.
+    Delay,
+    /// Being probed; used.
+    Probe,
+    /// Being resolved: packets wait.
+    Incomplete,
+    /// Resolution failed.
+    Failed,
+    /// Nothing known.
+    None,
+}
+
+/// `ip neigh`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Neighbour {
+    /// Device.
+    pub dev: String,
+    /// Address.
+    pub addr: IpAddr,
+    /// Hardware address, where resolved.
+    pub mac: Option<MacAddr>,
+    /// State.
+    pub state: NudState,
+    /// Where it was read.
+    pub source: SourceLine,
+}
+
+/// `ip neigh add proxy`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProxyNeighbour {
+    /// Device; none means all.
+    pub dev: Option<String>,
+    /// Answered for.
+    pub addr: IpAddr,
+}
+
+/// `bridge fdb`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FdbEntry {
+    /// Hardware address.
+    pub mac: MacAddr,
+    /// The port (or the bridge itself for local entries).
+    pub dev: String,
+    /// VLAN, where given.
+    pub vlan: Option<u16>,
+    /// The address is the bridge's own (`permanent`/`local`).
+    pub local: bool,
+    /// Remote tunnel endpoint, on VXLAN devices.
+    pub remote: Option<IpAddr>,
+    /// Where it was read.
+    pub source: SourceLine,
+}
+
+/// A socket that could receive.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Socket {
+    /// 6 TCP, 17 UDP, ...
+    pub protocol: u8,
+    /// `0.0.0.0` or `::` for any. `::` receives IPv4 too unless `v6_only`.
+    pub local: IpAddr,
+    /// Local port.
+    pub port: u16,
+    /// Connected to.
+    pub remote: Option<(IpAddr, u16)>,
+    /// Bound to a device.
+    pub dev: Option<String>,
+    /// `v6only`.
+    pub v6_only: bool,
+    /// TCP: in state LISTEN.
+    pub listening: bool,
+    /// User and process, as printed.
+    pub owner: Option<String>,
+    /// User id.
+    pub uid: Option<u32>,
+}

@@ -1,0 +1,3 @@
+//! iptables-save syntax, in and out.
+
+pub mod ast;

@@ -1,0 +1,279 @@
+//! How a packet ends: the disposition, and why.
+
+use crate::hook::Hook;
+use crate::ids::{ChainId, DevId, RouteId, RoutingRuleId, RuleId, SetId};
+
+/// How a packet's walk ends.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Disposition {
+    /// Given to a local socket, or to the stack itself (which may answer).
+    Delivered,
+    /// Left by a device.
+    Forwarded,
+    /// Freed without a word to its sender.
+    Dropped,
+    /// Freed, and its sender was told (an ICMP error or RST was made).
+    Rejected,
+    /// Taken by something that is not the network stack's delivery (queued to user space, ARP request answered).
+    Consumed,
+    /// Came by the same place in the same shape again.
+    Loop,
+    /// A bound of the walk was reached.
+    LimitReached,
+    /// Something that the walk does not model could have decided.
+    Unknown,
+}
+
+impl Disposition {
+    /// Upper-case name, as reports and JSON print it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Disposition::Delivered => "DELIVERED",
+            Disposition::Forwarded => "FORWARDED",
+            Disposition::Dropped => "DROPPED",
+            Disposition::Rejected => "REJECTED",
+            Disposition::Consumed => "CONSUMED",
+            Disposition::Loop => "LOOP",
+            Disposition::LimitReached => "LIMIT_REACHED",
+            Disposition::Unknown => "UNKNOWN",
+        }
+    }
+}
+
+macro_rules! drop_codes {
+    ($($(#[$doc:meta])* $variant:ident = $code:literal, $kernel:literal;)*) => {
+        /// Why a packet was freed: our stable code. [`DropCode::kernel_reason`] gives the kernel's own name for it, which is coarser.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum DropCode {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl DropCode {
+            /// Every code.
+            pub const ALL: &'static [DropCode] = &[$(DropCode::$variant,)*];
+
+            /// The stable code that reports print and `docs/reasons/` has a page for.
+            pub fn code(self) -> &'static str {
+                match self { $(DropCode::$variant => $code,)* }
+            }
+
+            /// The kernel's `SKB_DROP_REASON_*` without that prefix (6.18).
+            pub fn kernel_reason(self) -> &'static str {
+                match self { $(DropCode::$variant => $kernel,)* }
+            }
+        }
+    };
+}
+
+drop_codes! {
+    /// A rule with target DROP.
+    RuleDrop = "RULE_DROP", "NETFILTER_DROP";
+    /// A rule with target REJECT; the sender was told, or could not be.
+    RuleReject = "RULE_REJECT", "NETFILTER_DROP";
+    /// The end of a built-in chain whose policy is DROP.
+    ChainPolicy = "CHAIN_POLICY", "NETFILTER_DROP";
+    /// A match found the packet too short for its header and dropped it (`hotdrop`).
+    Hotdrop = "HOTDROP", "NETFILTER_DROP";
+    /// A target could not do its work on this packet (TCPMSS on a malformed header).
+    TargetFailed = "TARGET_FAILED", "NETFILTER_DROP";
+    /// MASQUERADE or REDIRECT found no address on the device.
+    NatNoAddress = "NAT_NO_ADDRESS", "NETFILTER_DROP";
+    /// An ICMP error of a translated connection could not be translated.
+    NatIcmp = "NAT_ICMP", "NETFILTER_DROP";
+    /// A masqueraded connection now leaves by another device: its entry is killed with the packet.
+    MasqueradeDeviceChanged = "MASQUERADE_DEVICE_CHANGED", "NETFILTER_DROP";
+    /// After translation in OUTPUT no route was found.
+    RerouteFailed = "REROUTE_FAILED", "NETFILTER_DROP";
+    /// Confirming found another entry with the same tuple.
+    CtClash = "CT_CLASH", "NETFILTER_DROP";
+    /// The conntrack table is full.
+    CtTableFull = "CT_TABLE_FULL", "NETFILTER_DROP";
+    /// Conntrack refused the packet outright.
+    CtDrop = "CT_DROP", "NETFILTER_DROP";
+    /// Sent to a user-space queue that nobody reads.
+    QueueNoListener = "QUEUE_NO_LISTENER", "NETFILTER_DROP";
+    /// The frame is addressed to another hardware address.
+    OtherHost = "OTHER_HOST", "OTHERHOST";
+    /// The Ethernet protocol is not one that the namespace handles.
+    UnhandledProtocol = "UNHANDLED_PROTOCOL", "UNHANDLED_PROTO";
+    /// Shorter than its headers or its length field say.
+    Truncated = "TRUNCATED", "PKT_TOO_SMALL";
+    /// IP version or header length is wrong.
+    BadIpHeader = "BAD_IP_HEADER", "IP_INHDR";
+    /// The IP header checksum is wrong.
+    BadIpChecksum = "BAD_IP_CHECKSUM", "IP_CSUM";
+    /// An IP option is malformed or refused (source routing).
+    BadIpOptions = "BAD_IP_OPTIONS", "IP_INHDR";
+    /// Reverse path filter, strict: the route back to the source does not use the device that it came in by.
+    RpFilterStrict = "RP_FILTER_STRICT", "IP_RPFILTER";
+    /// Reverse path filter: no route back to the source at all.
+    RpFilterNoRoute = "RP_FILTER_NO_ROUTE", "IP_RPFILTER";
+    /// Source 127.0.0.0/8 from outside.
+    MartianLoopbackSource = "MARTIAN_LOOPBACK_SOURCE", "IP_LOCALNET";
+    /// Destination 127.0.0.0/8 from outside, without `route_localnet`.
+    MartianLoopbackDest = "MARTIAN_LOOPBACK_DEST", "IP_LOCALNET";
+    /// The source is one of this namespace's own addresses.
+    LocalSource = "LOCAL_SOURCE", "IP_LOCAL_SOURCE";
+    /// The source is multicast, broadcast, or 0.0.0.0 to a unicast destination.
+    InvalidSource = "INVALID_SOURCE", "IP_INVALID_SOURCE";
+    /// The destination cannot be one (0.0.0.0, or a route of a type that cannot be forwarded to).
+    InvalidDest = "INVALID_DEST", "IP_INVALID_DEST";
+    /// No route to the destination.
+    NoRoute = "NO_ROUTE", "IP_INNOROUTES";
+    /// A route of type unreachable.
+    RouteUnreachable = "ROUTE_UNREACHABLE", "NOT_SPECIFIED";
+    /// A route of type prohibit.
+    RouteProhibit = "ROUTE_PROHIBIT", "NOT_SPECIFIED";
+    /// A route of type blackhole.
+    RouteBlackhole = "ROUTE_BLACKHOLE", "NOT_SPECIFIED";
+    /// A routing rule of type unreachable.
+    RoutingRuleUnreachable = "ROUTING_RULE_UNREACHABLE", "IP_INNOROUTES";
+    /// A routing rule of type prohibit.
+    RoutingRuleProhibit = "ROUTING_RULE_PROHIBIT", "NOT_SPECIFIED";
+    /// A routing rule of type blackhole.
+    RoutingRuleBlackhole = "ROUTING_RULE_BLACKHOLE", "NOT_SPECIFIED";
+    /// Not for this namespace, and forwarding is off.
+    ForwardingOff = "FORWARDING_OFF", "IP_INADDRERRORS";
+    /// TTL reached zero.
+    TtlExpired = "TTL_EXPIRED", "IP_INHDR";
+    /// Larger than the MTU, and DF is set.
+    FragNeeded = "FRAG_NEEDED", "PKT_TOO_BIG";
+    /// A frame sent to everyone on the link, with an address that would have to be forwarded.
+    LinkBroadcastForward = "LINK_BROADCAST_FORWARD", "NOT_SPECIFIED";
+    /// Strict source route whose next hop is behind a gateway.
+    StrictSourceRoute = "STRICT_SOURCE_ROUTE", "NOT_SPECIFIED";
+    /// Nothing listens on the port.
+    NoSocket = "NO_SOCKET", "NO_SOCKET";
+    /// Nothing handles the IP protocol.
+    NoProtocol = "NO_PROTOCOL", "IP_NOPROTO";
+    /// The TCP checksum is wrong on delivery.
+    TcpChecksum = "TCP_CHECKSUM", "TCP_CSUM";
+    /// The UDP checksum is wrong on delivery.
+    UdpChecksum = "UDP_CHECKSUM", "UDP_CSUM";
+    /// The ICMP checksum is wrong on delivery.
+    IcmpChecksum = "ICMP_CHECKSUM", "ICMP_CSUM";
+    /// The next hop's hardware address could not be resolved.
+    NeighFailed = "NEIGH_FAILED", "NEIGH_FAILED";
+    /// The output device is down.
+    DeviceDown = "DEVICE_DOWN", "NOT_SPECIFIED";
+    /// A dummy device swallows what is sent to it.
+    DummyDevice = "DUMMY_DEVICE", "NOT_SPECIFIED";
+    /// The bridge port is not in forwarding state.
+    BridgePortState = "BRIDGE_PORT_STATE", "BRIDGE_INGRESS_STP_STATE";
+    /// No port of the bridge that the frame may go out of.
+    BridgeNoPort = "BRIDGE_NO_PORT", "NOT_SPECIFIED";
+    /// A source hardware address that no frame may have.
+    BadMacSource = "BAD_MAC_SOURCE", "MAC_INVALID_SOURCE";
+    /// A packet made here has no route; the sender is told by an error code, nothing leaves.
+    NoOutputRoute = "NO_OUTPUT_ROUTE", "IP_OUTNOROUTES";
+    /// ARP that asks for nothing of ours, or says nothing that we want to know.
+    ArpIgnored = "ARP_IGNORED", "NOT_SPECIFIED";
+}
+
+/// Who decided.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Locus {
+    /// A rule.
+    Rule {
+        /// Where.
+        hook: Hook,
+        /// Which.
+        rule: RuleId,
+    },
+    /// The policy of a built-in chain.
+    Policy {
+        /// Where.
+        hook: Hook,
+        /// Which.
+        chain: ChainId,
+    },
+    /// Conntrack or NAT at a hook.
+    Conntrack {
+        /// Where.
+        hook: Hook,
+    },
+    /// A route.
+    Route(RouteId),
+    /// A routing rule.
+    RoutingRule(RoutingRuleId),
+    /// The device.
+    Device(DevId),
+    /// A part of the stack, by the kernel function that decides.
+    Subsystem(&'static str),
+}
+
+/// Why the walk cannot say.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Because {
+    /// A rule has a match that is not modelled (position among the rule's matches), or one whose outcome cannot be known.
+    Match {
+        /// The rule.
+        rule: RuleId,
+        /// 0-based.
+        position: u16,
+    },
+    /// A rule has a target that is not modelled.
+    Target {
+        /// The rule.
+        rule: RuleId,
+    },
+    /// A rule asks for a set that is not there, or whose type is not modelled.
+    Set {
+        /// The rule.
+        rule: RuleId,
+        /// The set, where it is there.
+        set: Option<SetId>,
+    },
+    /// Something of [`NetNsConfig::unmodelled`](crate::config::NetNsConfig), by position.
+    State(u32),
+    /// The device's kind is not modelled.
+    Device(DevId),
+    /// A routing rule has a selector that is not modelled.
+    RoutingRule(RoutingRuleId),
+    /// A route that is not modelled.
+    Route(RouteId),
+    /// Two backends have rules here, and the order in which they were registered decides.
+    RegistrationOrder {
+        /// Where.
+        hook: Hook,
+    },
+    /// Part of the stack that is not modelled, in the words of the report.
+    NotModelled(&'static str),
+    /// The capture cut the packet off where a decision needs its bytes.
+    CutPacket,
+}
+
+/// The end of one packet's walk.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct End {
+    /// How.
+    pub disposition: Disposition,
+    /// Why, for dropped and rejected packets.
+    pub code: Option<DropCode>,
+    /// Who decided, where somebody did.
+    pub locus: Option<Locus>,
+    /// Why not known, for `Unknown`.
+    pub because: Option<Because>,
+}
+
+impl End {
+    /// Freed for `code` by `locus`.
+    pub fn dropped(code: DropCode, locus: Locus) -> End {
+        End { disposition: Disposition::Dropped, code: Some(code), locus: Some(locus), because: None }
+    }
+
+    /// As [`End::dropped`], and the sender was told.
+    pub fn rejected(code: DropCode, locus: Locus) -> End {
+        End { disposition: Disposition::Rejected, code: Some(code), locus: Some(locus), because: None }
+    }
+
+    /// Not known.
+    pub fn unknown(because: Because) -> End {
+        End { disposition: Disposition::Unknown, code: None, locus: None, because: Some(because) }
+    }
+
+    /// An end that needs no reason.
+    pub fn plain(disposition: Disposition) -> End {
+        End { disposition, code: None, locus: None, because: None }
+    }
+}

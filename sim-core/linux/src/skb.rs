@@ -1,0 +1,137 @@
+//! [`Skb`]: a packet and what the kernel knows of it on its way (`struct sk_buff`).
+
+use pktwalk_packet::{Ipv4Fields, Packet};
+
+use crate::ids::{CtId, DevId, RouteId};
+use crate::iptables::ast::PktType;
+
+/// A packet under way. Marks and conntrack live here, not in the bytes.
+#[derive(Clone, Debug)]
+pub struct Skb {
+    /// The bytes.
+    pub packet: Packet,
+    /// The IPv4 header of `packet`, read once; whoever writes the header calls [`Skb::reparse`].
+    pub ip: Ipv4Fields,
+    /// `skb->mark`.
+    pub mark: u32,
+    /// `skb->priority`.
+    pub priority: u32,
+    /// Device that it was received by: the `-i` of rules. None for packets made here until they come back by `lo`.
+    pub in_dev: Option<DevId>,
+    /// Bridge port that it was received by, while `in_dev` is the bridge.
+    pub in_port: Option<DevId>,
+    /// How its frame was addressed.
+    pub pkt_type: PktType,
+    /// Its connection.
+    pub ct: SkbCt,
+    /// Where it is routed to.
+    pub dst: Option<Dst>,
+    /// The socket that sent it, for packets made here.
+    pub sk: Option<SkbSocket>,
+    /// What it is a copy of or an answer to decides nothing, but it is said in traces.
+    pub made_by: MadeBy,
+}
+
+/// Where packets come from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum MadeBy {
+    /// Given by the caller.
+    Injected,
+    /// An ICMP error of the stack.
+    IcmpError,
+    /// REJECT's ICMP error.
+    RejectIcmp,
+    /// REJECT's RST.
+    RejectReset,
+    /// The stack's RST for a segment without a socket.
+    TcpReset,
+    /// The stack's echo reply.
+    EchoReply,
+    /// ARP of the stack.
+    Arp,
+    /// A piece of a larger packet.
+    Fragment,
+}
+
+/// `skb->_nfct`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum SkbCt {
+    /// Not looked up yet, or INVALID: to a rule they are the same.
+    None,
+    /// Excused from tracking.
+    Untracked,
+    /// Of a connection.
+    Entry {
+        /// Which.
+        id: CtId,
+        /// In which way.
+        info: CtInfo,
+    },
+}
+
+/// `enum ip_conntrack_info`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum CtInfo {
+    /// Original direction, reply seen.
+    Established,
+    /// Original direction, related.
+    Related,
+    /// Original direction, no reply seen.
+    New,
+    /// Reply direction.
+    EstablishedReply,
+    /// Reply direction, related.
+    RelatedReply,
+}
+
+impl CtInfo {
+    /// Whether it is of the reply direction.
+    pub fn is_reply(self) -> bool {
+        matches!(self, CtInfo::EstablishedReply | CtInfo::RelatedReply)
+    }
+}
+
+/// The result of routing, as the skb carries it (`skb_dst`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Dst {
+    /// Device that it leaves by (`lo` for local delivery).
+    pub dev: DevId,
+    /// Whether it is delivered here.
+    pub local: bool,
+    /// Whether it was routed as broadcast or multicast.
+    pub broadcast: bool,
+    /// Gateway in host order; none if the destination is on-link.
+    pub gateway: Option<u32>,
+    /// The route, where there was one.
+    pub route: Option<RouteId>,
+    /// MTU of the path in bytes.
+    pub mtu: u32,
+    /// The forwarded packet goes back by the device it came from: a redirect would be sent.
+    pub redirect: bool,
+}
+
+/// Who sent it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct SkbSocket {
+    /// File owner's user id; none: a socket without a file (a kernel socket).
+    pub uid: Option<u32>,
+    /// Group id.
+    pub gid: Option<u32>,
+    /// `SO_BINDTODEVICE`.
+    pub bound_dev: Option<DevId>,
+}
+
+impl Skb {
+    /// Reads the IPv4 header again, after a change of the bytes. A header that no longer parses leaves the old fields (no change that the
+    /// walk makes can do that).
+    pub fn reparse(&mut self) {
+        if let Ok(ip) = Ipv4Fields::parse(self.packet.l3()) {
+            self.ip = ip;
+        }
+    }
+
+    /// From the transport header on; empty when the header claims more than there is.
+    pub fn l4(&self) -> &[u8] {
+        self.packet.l3().get(usize::from(self.ip.header_len)..).unwrap_or(&[])
+    }
+}

@@ -1,0 +1,442 @@
+//! What a walk tells while it goes: steps, and the sinks that take them.
+//!
+//! A step holds ids and numbers; names are looked up when it is printed. Misses are not steps: a step says how many rules were passed over
+//! before it, and a report recomputes why from the packet.
+
+use pktwalk_packet::{MacAddr, Packet};
+
+use crate::conntrack::tuple::CtTuple;
+use crate::hook::Hook;
+use crate::ids::{ChainId, CtId, DevId, RouteId, RoutingRuleId, RuleId};
+use crate::iptables::ast::Policy;
+use crate::reason::{Because, DropCode, End};
+use crate::skb::{CtInfo, MadeBy, Skb};
+
+/// What a matching rule's target did.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum RuleVerdict {
+    /// Ends this table at this hook; the packet goes on.
+    Accept,
+    /// Freed.
+    Drop,
+    /// Back to the calling chain, or the policy.
+    Return,
+    /// On with the next rule (targets such as MARK and LOG, and rules without a target).
+    Continue,
+    /// Into a chain, to come back.
+    Jump(ChainId),
+    /// Into a chain, not to come back here.
+    Goto(ChainId),
+    /// Taken to user space or by the target.
+    Stolen,
+    /// The walk cannot say.
+    Unknown,
+}
+
+/// Which half of a connection's address translation.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Manip {
+    /// Source.
+    Src,
+    /// Destination.
+    Dst,
+}
+
+/// What conntrack said of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum CtResult {
+    /// No connection made of it: INVALID.
+    Invalid(&'static str),
+    /// Excused.
+    Untracked,
+    /// It has its connection already (second pass through `lo`, or attached by REJECT).
+    Kept,
+    /// Of this connection; `created` when the packet made it.
+    Entry {
+        /// Which.
+        id: CtId,
+        /// In which way.
+        info: CtInfo,
+        /// Whether this packet made it.
+        created: bool,
+    },
+}
+
+/// What routing decided.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum RouteResult {
+    /// Sent on by a device.
+    Unicast {
+        /// Device.
+        dev: DevId,
+        /// Gateway, host order.
+        gateway: Option<u32>,
+    },
+    /// Delivered here.
+    Local,
+    /// Delivered here as broadcast.
+    Broadcast,
+    /// Refused.
+    Error(DropCode),
+    /// The walk cannot say.
+    Unknown(Because),
+}
+
+/// One step of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Step {
+    /// Received by a device.
+    Rx {
+        /// Which.
+        dev: DevId,
+    },
+    /// The bridge took it from one of its ports and decided.
+    Bridge {
+        /// The bridge.
+        bridge: DevId,
+        /// The port it came in by; none when sent by the namespace itself.
+        from: Option<DevId>,
+        /// What the bridge does with it.
+        decision: BridgeDecision,
+    },
+    /// A base chain begins.
+    ChainEnter {
+        /// Where.
+        hook: Hook,
+        /// Which.
+        chain: ChainId,
+    },
+    /// A rule matched.
+    Rule {
+        /// Where.
+        hook: Hook,
+        /// Which.
+        rule: RuleId,
+        /// Rules of the same chain passed over since the last step in it.
+        passed: u32,
+        /// What it did.
+        verdict: RuleVerdict,
+        /// `skb->mark` before its target.
+        mark_before: u32,
+        /// `skb->mark` after its target.
+        mark: u32,
+    },
+    /// A connection's mark changed by the rule of the step before.
+    CtMark {
+        /// Before.
+        old: u32,
+        /// After.
+        new: u32,
+    },
+    /// A user-defined chain ran off its end.
+    ChainEnd {
+        /// Where.
+        hook: Hook,
+        /// Which.
+        chain: ChainId,
+        /// Rules passed over since the last step in it.
+        passed: u32,
+    },
+    /// A built-in chain's policy decided.
+    ChainPolicy {
+        /// Where.
+        hook: Hook,
+        /// Which.
+        chain: ChainId,
+        /// Rules passed over since the last step in it.
+        passed: u32,
+        /// The policy.
+        policy: Policy,
+    },
+    /// Conntrack looked the packet up.
+    CtLookup {
+        /// Where.
+        hook: Hook,
+        /// What it found.
+        result: CtResult,
+    },
+    /// The entry is in the table from here on.
+    CtConfirm {
+        /// Where.
+        hook: Hook,
+        /// Which.
+        id: CtId,
+    },
+    /// A translation was chosen for a connection. `rule` is none for the binding that the kernel makes when no rule did.
+    NatSetup {
+        /// Where.
+        hook: Hook,
+        /// Which half.
+        manip: Manip,
+        /// The rule that chose it.
+        rule: Option<RuleId>,
+        /// The reply tuple before.
+        old_reply: CtTuple,
+        /// The reply tuple after.
+        new_reply: CtTuple,
+    },
+    /// The packet was rewritten.
+    NatApply {
+        /// Where.
+        hook: Hook,
+        /// Which half of this packet.
+        manip: Manip,
+        /// Address and port (ICMP id) before, host order.
+        old: (u32, u16),
+        /// Address and port after.
+        new: (u32, u16),
+    },
+    /// A routing decision.
+    Route {
+        /// Why it was asked.
+        cause: RouteCause,
+        /// The routing rule that led to the table.
+        rule: Option<RoutingRuleId>,
+        /// The route.
+        route: Option<RouteId>,
+        /// What came of it.
+        result: RouteResult,
+    },
+    /// The route back to the source was asked (rp_filter, or because of other settings).
+    SourceCheck {
+        /// Effective rp_filter: 0, 1 strict, 2 loose.
+        rp_filter: u8,
+        /// The reverse route.
+        route: Option<RouteId>,
+        /// None if it passed.
+        failed: Option<DropCode>,
+    },
+    /// TTL was lowered.
+    Ttl {
+        /// Before.
+        old: u8,
+        /// After.
+        new: u8,
+    },
+    /// Compared with the MTU of the way out.
+    Mtu {
+        /// Bytes of the packet.
+        len: u32,
+        /// Bytes that fit.
+        mtu: u32,
+        /// Cut into this many pieces, 1 if it fits, 0 if refused.
+        fragments: u16,
+    },
+    /// The next hop's hardware address.
+    Neighbour {
+        /// Device.
+        dev: DevId,
+        /// Next hop, host order.
+        addr: u32,
+        /// Resolved to.
+        result: NeighResult,
+    },
+    /// Handed to a device for sending.
+    Xmit {
+        /// Which.
+        dev: DevId,
+    },
+    /// Given to the transport layer.
+    Deliver {
+        /// IP protocol.
+        protocol: u8,
+        /// Local port, for protocols that have ports.
+        port: u16,
+        /// Position in the namespace's sockets; none when the stack itself takes it, or the socket is an assumption.
+        socket: Option<u32>,
+    },
+    /// The stack made another packet because of this one; it is walked as a child.
+    Made {
+        /// What.
+        by: MadeBy,
+    },
+    /// The stack would have answered, but may not (RFC 1122 rules: broadcast, ICMP error, fragment, ...).
+    NotAnswered {
+        /// Why.
+        why: &'static str,
+    },
+    /// Something was not known and taken for granted.
+    Assumed(Assumption),
+}
+
+/// Why routing was asked.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum RouteCause {
+    /// A received packet.
+    Input,
+    /// A packet made here.
+    Output,
+    /// A packet made here whose mark, TOS or address changed in OUTPUT (`ip_route_me_harder`).
+    Reroute,
+}
+
+/// What a bridge does with a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum BridgeDecision {
+    /// Up the stack, as received by the bridge itself.
+    Local,
+    /// Out of one port.
+    Forward(DevId),
+    /// Out of every other port.
+    Flood,
+    /// Local and flooded.
+    LocalAndFlood,
+    /// No port may have it.
+    Drop,
+}
+
+/// What the neighbour table says.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum NeighResult {
+    /// Address known.
+    Known(MacAddr),
+    /// Not in the table: resolution would be tried, and is assumed to succeed.
+    Assumed,
+    /// Resolution has failed or nobody answers.
+    Failed,
+    /// The device needs none.
+    NotNeeded,
+}
+
+/// What is taken for granted because nothing says otherwise. Each names the flag that overrides it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Assumption {
+    /// A socket takes what is delivered (no `ss` was given).
+    SocketListens {
+        /// IP protocol.
+        protocol: u8,
+        /// Port.
+        port: u16,
+    },
+    /// The neighbour answers.
+    NeighbourAnswers {
+        /// Device.
+        dev: DevId,
+        /// Address, host order.
+        addr: u32,
+    },
+    /// The conntrack table was empty at the start.
+    ConntrackEmpty,
+    /// Something of [`MissingState`](crate::config::MissingState) stood at its default.
+    Default(crate::config::MissingState),
+    /// A choice that the kernel makes at random was made by the walk's choice source.
+    Choice(&'static str),
+}
+
+/// Takes the steps of a walk.
+///
+/// Packets nest: [`Sink::begin`] and [`Sink::end`] enclose the steps of one packet; packets that the stack makes because of it begin after
+/// it has ended, and name it as their parent.
+pub trait Sink {
+    /// Whether anybody looks: what is costly to say is left out otherwise.
+    const ENABLED: bool;
+
+    /// A packet starts. `parent` is the number (in order of `begin`, from 0) of the packet that it was made because of.
+    fn begin(&mut self, parent: Option<u32>, skb: &Skb);
+
+    /// It did this. `skb` is as it is after the step.
+    fn step(&mut self, skb: &Skb, step: Step);
+
+    /// A frame left by a device.
+    fn frame(&mut self, dev: DevId, packet: &Packet);
+
+    /// The packet ended.
+    fn end(&mut self, end: &End);
+}
+
+/// Takes nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NullSink;
+
+impl Sink for NullSink {
+    const ENABLED: bool = false;
+
+    #[inline]
+    fn begin(&mut self, _: Option<u32>, _: &Skb) {}
+
+    #[inline]
+    fn step(&mut self, _: &Skb, _: Step) {}
+
+    #[inline]
+    fn frame(&mut self, _: DevId, _: &Packet) {}
+
+    #[inline]
+    fn end(&mut self, _: &End) {}
+}
+
+/// A step, and what of the packet a reader wants to see beside it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RecordedStep {
+    /// The step.
+    pub step: Step,
+    /// `skb->mark` after it.
+    pub mark: u32,
+}
+
+/// One packet's recorded walk.
+#[derive(Clone, Debug)]
+pub struct PacketTrace {
+    /// Number of the packet that it was made because of.
+    pub parent: Option<u32>,
+    /// What made it.
+    pub made_by: MadeBy,
+    /// The packet as it began.
+    pub start: Packet,
+    /// The device that it was received by, if it was.
+    pub in_dev: Option<DevId>,
+    /// Steps in order.
+    pub steps: Vec<RecordedStep>,
+    /// Frames that left.
+    pub frames: Vec<(DevId, Packet)>,
+    /// How it ended.
+    pub end: Option<End>,
+    /// `skb->mark` at the end.
+    pub mark: u32,
+    /// Conntrack at the end.
+    pub ct: crate::skb::SkbCt,
+}
+
+/// Records everything.
+#[derive(Clone, Debug, Default)]
+pub struct Recorder {
+    /// Packets in order of their start: the first is the one that was given.
+    pub packets: Vec<PacketTrace>,
+}
+
+impl Sink for Recorder {
+    const ENABLED: bool = true;
+
+    fn begin(&mut self, parent: Option<u32>, skb: &Skb) {
+        self.packets.push(PacketTrace {
+            parent,
+            made_by: skb.made_by,
+            start: skb.packet.clone(),
+            in_dev: skb.in_dev,
+            steps: Vec::new(),
+            frames: Vec::new(),
+            end: None,
+            mark: skb.mark,
+            ct: skb.ct,
+        });
+    }
+
+    fn step(&mut self, skb: &Skb, step: Step) {
+        if let Some(packet) = self.packets.last_mut() {
+            packet.steps.push(RecordedStep { step, mark: skb.mark });
+            packet.mark = skb.mark;
+            packet.ct = skb.ct;
+        }
+    }
+
+    fn frame(&mut self, dev: DevId, packet: &Packet) {
+        if let Some(last) = self.packets.last_mut() {
+            last.frames.push((dev, packet.clone()));
+        }
+    }
+
+    fn end(&mut self, end: &End) {
+        if let Some(packet) = self.packets.last_mut() {
+            packet.end = Some(*end);
+        }
+    }
+}
