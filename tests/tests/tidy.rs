@@ -1,0 +1,141 @@
+//! The house's own rules: direction of dependencies, purity of sim-core, words that must not stand in the Linux model.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use pktwalk_tests::repo_root;
+
+/// The layers, lowest first. A crate may depend on crates of lower layers only, never on one of its own.
+const LAYERS: &[&[&str]] = &[
+    &["pktwalk-packet"],
+    &["pktwalk-linux"],
+    &["pktwalk-ingest", "pktwalk-capture", "pktwalk-report"],
+    &["pktwalk-scenario"],
+    &["pktwalk-live"],
+    &["pktwalk"],
+    &["pktwalk-tests"],
+];
+
+/// Crates that must stay pure.
+const PURE: &[&str] = &["sim-core/packet/src", "sim-core/linux/src"];
+
+/// What purity forbids, as it would stand in source.
+const IMPURE: &[&str] = &[
+    "std::fs",
+    "std::env",
+    "std::process",
+    "std::thread",
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "std::net::TcpStream",
+    "std::net::UdpSocket",
+    "std::io::stdin",
+    "println!",
+    "thread_local!",
+    "RandomState",
+];
+
+fn workspace_dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(repo_root())
+        .output()
+        .expect("cargo metadata runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON");
+    let packages = metadata["packages"].as_array().expect("packages");
+    packages
+        .iter()
+        .map(|package| {
+            let dependencies = package["dependencies"].as_array().expect("dependencies");
+            let own = dependencies
+                .iter()
+                .filter_map(|d| d["name"].as_str())
+                .filter(|name| *name == "pktwalk" || name.starts_with("pktwalk-"))
+                .map(str::to_owned)
+                .collect();
+            (package["name"].as_str().expect("name").to_owned(), own)
+        })
+        .collect()
+}
+
+fn rust_files(dir: &Path, files: &mut Vec<PathBuf>) {
+    let mut entries: Vec<PathBuf> =
+        fs::read_dir(dir).expect("folder can be read").map(|entry| entry.expect("entry").path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            if path.file_name().is_none_or(|name| name != "target" && name != ".git") {
+                rust_files(&path, files);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+#[test]
+fn crates_depend_in_one_direction() {
+    let layer = |name: &str| {
+        LAYERS
+            .iter()
+            .position(|layer| layer.contains(&name))
+            .unwrap_or_else(|| panic!("{name} has no layer in this test"))
+    };
+    for (name, dependencies) in workspace_dependencies() {
+        for dependency in dependencies {
+            assert!(layer(&dependency) < layer(&name), "{name} must not depend on {dependency}");
+        }
+    }
+}
+
+#[test]
+fn sim_core_is_pure() {
+    for dir in PURE {
+        let mut files = Vec::new();
+        rust_files(&repo_root().join(dir), &mut files);
+        for file in files {
+            let text = fs::read_to_string(&file).expect("source is UTF-8");
+            for word in IMPURE {
+                assert!(!text.contains(word), "{}: {word} has no place in sim-core", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_linux_model_is_only_linux() {
+    let mut files = Vec::new();
+    rust_files(&repo_root().join("sim-core/linux/src"), &mut files);
+    for file in files {
+        let text = fs::read_to_string(&file).expect("source is UTF-8").to_lowercase();
+        for word in ["calico", "felix", "kubernetes", "kube-proxy"] {
+            assert!(!text.contains(word), "{}: {word} is not Linux", file.display());
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_stays_in_live() {
+    let mut files = Vec::new();
+    rust_files(&repo_root(), &mut files);
+    for file in files {
+        if file.components().any(|part| part.as_os_str() == "live") || file.ends_with("tests/tests/tidy.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&file).expect("source is UTF-8");
+        assert!(!text.contains("unsafe {"), "{}: unsafe belongs in tracer/live", file.display());
+    }
+}
+
+#[test]
+fn files_can_be_held_in_the_head() {
+    let mut files = Vec::new();
+    rust_files(&repo_root(), &mut files);
+    for file in files {
+        let lines = fs::read_to_string(&file).expect("source is UTF-8").lines().count();
+        assert!(lines <= 900, "{} has {lines} lines: split it by concept", file.display());
+    }
+}
