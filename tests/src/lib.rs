@@ -13,7 +13,8 @@ pub fn repo_root() -> PathBuf {
 
 /// Why privileged tests cannot run here; `None` if they can.
 pub fn missing_privilege() -> Option<String> {
-    let unshare = Command::new("unshare").args(["-n", "true"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let unshare =
+        Command::new("unshare").args(["-n", "true"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !matches!(unshare, Ok(status) if status.success()) {
         return Some("cannot make a network namespace (needs root)".to_owned());
     }
