@@ -72,7 +72,7 @@ impl NetNs {
         }
         let sysctls = Sysctls::compile(&config, &mut diagnostics);
         let sets = CompiledSets::compile(&config, &mut diagnostics);
-        let fib = Fib::compile(&config, &dev_by_name, &mut diagnostics);
+        let fib = Fib::compile(&config, &dev_by_name, &sysctls, &mut diagnostics);
         let netfilter = Netfilter::compile(&config, &dev_by_name, &mut diagnostics);
         (NetNs { config, sysctls, fib, netfilter, sets, dev_by_name }, diagnostics)
     }

@@ -1,15 +1,316 @@
 //! Settings that change what happens to packets: kernel defaults overlaid with what `sysctl -a` said.
+//!
+//! Defaults are those of a fresh namespace of Linux 6.18 (`unshare -n sysctl -a`). Per-device values are merged with `conf.all` by the
+//! accessors of [`Sysctls`], each in the way that the kernel merges it (`include/linux/inetdevice.h`): `IN_DEV_ORCONF`, `IN_DEV_ANDCONF`,
+//! `IN_DEV_MAXCONF` or the device's own value.
+//!
+//! A device that has no value of its own takes `conf.default`'s, and for `forwarding` that of `conf.all` (writing either writes all
+//! devices). Where no settings were given at all, forwarding is taken to be on: [`Sysctls::forwarding_assumed`].
 
-use crate::config::NetNsConfig;
+use std::collections::BTreeMap;
+
+use crate::config::{MissingState, NetNsConfig};
 use crate::diag::Diagnostic;
+use crate::ids::{DevId, SourceLine};
+
+/// What `conf.all`, `conf.default` or a device holds. Every value as the kernel keeps it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Conf {
+    forwarding: i32,
+    rp_filter: i32,
+    accept_local: i32,
+    route_localnet: i32,
+    src_valid_mark: i32,
+    proxy_arp: i32,
+    proxy_arp_pvlan: i32,
+    send_redirects: i32,
+    shared_media: i32,
+    secure_redirects: i32,
+    accept_redirects: i32,
+    arp_ignore: i32,
+    arp_filter: i32,
+    bc_forwarding: i32,
+    accept_source_route: i32,
+    ignore_routes_with_linkdown: i32,
+    drop_unicast_in_l2_multicast: i32,
+}
+
+impl Conf {
+    /// `ipv4_devconf_dflt`: what a new device starts with.
+    const DEFAULT: Conf = Conf {
+        forwarding: 0,
+        rp_filter: 0,
+        accept_local: 0,
+        route_localnet: 0,
+        src_valid_mark: 0,
+        proxy_arp: 0,
+        proxy_arp_pvlan: 0,
+        send_redirects: 1,
+        shared_media: 1,
+        secure_redirects: 1,
+        accept_redirects: 1,
+        arp_ignore: 0,
+        arp_filter: 0,
+        bc_forwarding: 0,
+        accept_source_route: 1,
+        ignore_routes_with_linkdown: 0,
+        drop_unicast_in_l2_multicast: 0,
+    };
+    /// `ipv4_devconf`: what `conf.all` starts with.
+    const ALL: Conf = Conf { accept_source_route: 0, ..Conf::DEFAULT };
+
+    /// Overlays what the map holds for `net.ipv4.conf.<name>.*`.
+    fn overlay(mut self, name: &str, reader: &mut Reader<'_>) -> Conf {
+        let mut key = format!("net.ipv4.conf.{name}.");
+        let prefix = key.len();
+        let mut read = |field: &str, value: &mut i32| {
+            key.truncate(prefix);
+            key.push_str(field);
+            if let Some(given) = reader.number(&key) {
+                *value = given.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32;
+            }
+        };
+        read("forwarding", &mut self.forwarding);
+        read("rp_filter", &mut self.rp_filter);
+        read("accept_local", &mut self.accept_local);
+        read("route_localnet", &mut self.route_localnet);
+        read("src_valid_mark", &mut self.src_valid_mark);
+        read("proxy_arp", &mut self.proxy_arp);
+        read("proxy_arp_pvlan", &mut self.proxy_arp_pvlan);
+        read("send_redirects", &mut self.send_redirects);
+        read("shared_media", &mut self.shared_media);
+        read("secure_redirects", &mut self.secure_redirects);
+        read("accept_redirects", &mut self.accept_redirects);
+        read("arp_ignore", &mut self.arp_ignore);
+        read("arp_filter", &mut self.arp_filter);
+        read("bc_forwarding", &mut self.bc_forwarding);
+        read("accept_source_route", &mut self.accept_source_route);
+        read("ignore_routes_with_linkdown", &mut self.ignore_routes_with_linkdown);
+        read("drop_unicast_in_l2_multicast", &mut self.drop_unicast_in_l2_multicast);
+        self
+    }
+}
+
+/// Reads numbers out of the raw map and remarks on what is none.
+struct Reader<'a> {
+    raw: &'a BTreeMap<String, String>,
+    diagnostics: &'a mut Vec<Diagnostic>,
+}
+
+impl Reader<'_> {
+    fn number(&mut self, key: &str) -> Option<i64> {
+        let text = self.raw.get(key)?;
+        match text.trim().parse() {
+            Ok(number) => Some(number),
+            Err(_) => {
+                self.diagnostics.push(Diagnostic::warning(
+                    SourceLine::default(),
+                    format!("{key} = {text:?} is not a number: the kernel's default stands in for it"),
+                ));
+                None
+            }
+        }
+    }
+
+    fn or(&mut self, key: &str, default: i64) -> i64 {
+        self.number(key).unwrap_or(default)
+    }
+}
 
 /// Typed settings; per-device ones are merged with `conf.all` by the accessors, each in the way that the kernel merges it.
-#[derive(Clone, Debug, Default)]
-pub struct Sysctls {}
+#[derive(Clone, Debug)]
+pub struct Sysctls {
+    all: Conf,
+    devices: Vec<Conf>,
+    forwarding_assumed: bool,
+    /// `net.ipv4.ip_default_ttl`.
+    pub ip_default_ttl: u8,
+    /// `net.ipv4.icmp_echo_ignore_all`.
+    pub icmp_echo_ignore_all: bool,
+    /// `net.ipv4.icmp_echo_ignore_broadcasts`.
+    pub icmp_echo_ignore_broadcasts: bool,
+    /// `net.ipv4.icmp_errors_use_inbound_ifaddr`.
+    pub icmp_errors_use_inbound_ifaddr: bool,
+    /// `net.ipv4.icmp_ratelimit` in milliseconds; 0 switches the limit per destination off.
+    pub icmp_ratelimit_ms: u32,
+    /// `net.ipv4.icmp_ratemask`: bit n set means that ICMP type n is limited.
+    pub icmp_ratemask: u32,
+    /// `net.ipv4.icmp_msgs_per_sec`.
+    pub icmp_msgs_per_sec: u32,
+    /// `net.ipv4.icmp_msgs_burst`.
+    pub icmp_msgs_burst: u32,
+    /// `net.ipv4.fwmark_reflect`.
+    pub fwmark_reflect: bool,
+    /// `net.ipv4.fib_multipath_hash_policy`: 0 addresses, 1 ports too, 2 inner addresses, 3 chosen fields.
+    pub fib_multipath_hash_policy: u32,
+    /// `net.ipv4.fib_multipath_use_neigh`.
+    pub fib_multipath_use_neigh: bool,
+    /// `net.ipv4.ip_forward_use_pmtu`.
+    pub ip_forward_use_pmtu: bool,
+    /// `net.ipv4.ip_no_pmtu_disc`.
+    pub ip_no_pmtu_disc: u32,
+    /// `net.ipv4.ip_forward_update_priority`.
+    pub ip_forward_update_priority: bool,
+    /// `net.bridge.bridge-nf-call-iptables`: bridged IPv4 frames pass netfilter. Off where the key is absent (module not loaded).
+    pub bridge_nf_call_iptables: bool,
+    /// `net.bridge.bridge-nf-call-arptables`.
+    pub bridge_nf_call_arptables: bool,
+    raw: BTreeMap<String, String>,
+}
 
 impl Sysctls {
     /// Reads the settings of `config`.
-    pub fn compile(_config: &NetNsConfig, _diagnostics: &mut Vec<Diagnostic>) -> Sysctls {
-        Sysctls {}
+    pub fn compile(config: &NetNsConfig, diagnostics: &mut Vec<Diagnostic>) -> Sysctls {
+        let missing = config.missing.contains(&MissingState::Sysctls);
+        let mut reader = Reader { raw: &config.sysctls, diagnostics };
+        let mut all = Conf::ALL.overlay("all", &mut reader);
+        // `ip_forward` and `conf.all.forwarding` are one variable.
+        if let Some(ip_forward) = reader.number("net.ipv4.ip_forward") {
+            all.forwarding = i32::from(ip_forward != 0);
+        }
+        let forwarding_said = ["net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding"]
+            .into_iter()
+            .any(|key| config.sysctls.contains_key(key));
+        let forwarding_assumed = missing && !forwarding_said;
+        if forwarding_assumed {
+            all.forwarding = 1;
+        }
+        let mut default = Conf::DEFAULT.overlay("default", &mut reader);
+        if forwarding_said || forwarding_assumed {
+            default.forwarding = all.forwarding;
+        }
+        let devices = config
+            .devices
+            .iter()
+            .map(|device| default.overlay(&device.name.replace('.', "/"), &mut reader))
+            .collect();
+        let positive = |value: i64| value.clamp(0, i64::from(u32::MAX)) as u32;
+        Sysctls {
+            all,
+            devices,
+            forwarding_assumed,
+            ip_default_ttl: reader.or("net.ipv4.ip_default_ttl", 64).clamp(1, 255) as u8,
+            icmp_echo_ignore_all: reader.or("net.ipv4.icmp_echo_ignore_all", 0) != 0,
+            icmp_echo_ignore_broadcasts: reader.or("net.ipv4.icmp_echo_ignore_broadcasts", 1) != 0,
+            icmp_errors_use_inbound_ifaddr: reader.or("net.ipv4.icmp_errors_use_inbound_ifaddr", 0) != 0,
+            icmp_ratelimit_ms: positive(reader.or("net.ipv4.icmp_ratelimit", 1000)),
+            icmp_ratemask: positive(reader.or("net.ipv4.icmp_ratemask", 6168)),
+            icmp_msgs_per_sec: positive(reader.or("net.ipv4.icmp_msgs_per_sec", 1000)),
+            icmp_msgs_burst: positive(reader.or("net.ipv4.icmp_msgs_burst", 50)),
+            fwmark_reflect: reader.or("net.ipv4.fwmark_reflect", 0) != 0,
+            fib_multipath_hash_policy: positive(reader.or("net.ipv4.fib_multipath_hash_policy", 0)),
+            fib_multipath_use_neigh: reader.or("net.ipv4.fib_multipath_use_neigh", 0) != 0,
+            ip_forward_use_pmtu: reader.or("net.ipv4.ip_forward_use_pmtu", 0) != 0,
+            ip_no_pmtu_disc: positive(reader.or("net.ipv4.ip_no_pmtu_disc", 0)),
+            ip_forward_update_priority: reader.or("net.ipv4.ip_forward_update_priority", 1) != 0,
+            bridge_nf_call_iptables: reader.or("net.bridge.bridge-nf-call-iptables", 0) != 0,
+            bridge_nf_call_arptables: reader.or("net.bridge.bridge-nf-call-arptables", 0) != 0,
+            raw: config.sysctls.clone(),
+        }
+    }
+
+    /// The number that the map holds under `key`, if it holds one: for settings of other parts (`net.netfilter.nf_conntrack_*`).
+    pub fn number(&self, key: &str) -> Option<i64> {
+        self.raw.get(key).and_then(|text| text.trim().parse().ok())
+    }
+
+    /// The text that the map holds under `key`.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.raw.get(key).map(String::as_str)
+    }
+
+    fn dev(&self, dev: DevId) -> &Conf {
+        self.devices.get(dev.index()).unwrap_or(&Conf::DEFAULT)
+    }
+
+    /// Whether forwarding is on only because nothing said otherwise.
+    pub fn forwarding_assumed(&self) -> bool {
+        self.forwarding_assumed
+    }
+
+    /// Forwards what this device receives (`IN_DEV_FORWARD`: the device's own).
+    pub fn forwarding(&self, dev: DevId) -> bool {
+        self.dev(dev).forwarding != 0
+    }
+
+    /// Reverse path filter: 0 off, 1 strict, 2 loose (`IN_DEV_RPFILTER`: the larger of all and the device).
+    pub fn rp_filter(&self, dev: DevId) -> u8 {
+        self.all.rp_filter.max(self.dev(dev).rp_filter).clamp(0, 255) as u8
+    }
+
+    /// Takes packets whose source is local (`IN_DEV_ACCEPT_LOCAL`: either).
+    pub fn accept_local(&self, dev: DevId) -> bool {
+        self.all.accept_local != 0 || self.dev(dev).accept_local != 0
+    }
+
+    /// 127.0.0.0/8 is routable (`IN_DEV_ROUTE_LOCALNET`, `IN_DEV_NET_ROUTE_LOCALNET`: either).
+    pub fn route_localnet(&self, dev: DevId) -> bool {
+        self.all.route_localnet != 0 || self.dev(dev).route_localnet != 0
+    }
+
+    /// The mark counts in source validation (`IN_DEV_SRC_VMARK`: either).
+    pub fn src_valid_mark(&self, dev: DevId) -> bool {
+        self.all.src_valid_mark != 0 || self.dev(dev).src_valid_mark != 0
+    }
+
+    /// Answers ARP for what it routes (`IN_DEV_PROXY_ARP`: either).
+    pub fn proxy_arp(&self, dev: DevId) -> bool {
+        self.all.proxy_arp != 0 || self.dev(dev).proxy_arp != 0
+    }
+
+    /// As proxy_arp, for what is behind the same device (`IN_DEV_PROXY_ARP_PVLAN`: the device's own).
+    pub fn proxy_arp_pvlan(&self, dev: DevId) -> bool {
+        self.dev(dev).proxy_arp_pvlan != 0
+    }
+
+    /// Sends ICMP redirects (`IN_DEV_TX_REDIRECTS`: either).
+    pub fn send_redirects(&self, dev: DevId) -> bool {
+        self.all.send_redirects != 0 || self.dev(dev).send_redirects != 0
+    }
+
+    /// Several subnets on one medium (`IN_DEV_SHARED_MEDIA`: either).
+    pub fn shared_media(&self, dev: DevId) -> bool {
+        self.all.shared_media != 0 || self.dev(dev).shared_media != 0
+    }
+
+    /// Takes redirects from known gateways only (`IN_DEV_SEC_REDIRECTS`: either).
+    pub fn secure_redirects(&self, dev: DevId) -> bool {
+        self.all.secure_redirects != 0 || self.dev(dev).secure_redirects != 0
+    }
+
+    /// Takes redirects (`IN_DEV_RX_REDIRECTS`: both while forwarding, either otherwise).
+    pub fn accept_redirects(&self, dev: DevId) -> bool {
+        let (all, own) = (self.all.accept_redirects != 0, self.dev(dev).accept_redirects != 0);
+        if self.forwarding(dev) { all && own } else { all || own }
+    }
+
+    /// Which ARP requests are ignored (`IN_DEV_ARP_IGNORE`: the larger).
+    pub fn arp_ignore(&self, dev: DevId) -> u8 {
+        self.all.arp_ignore.max(self.dev(dev).arp_ignore).clamp(0, 255) as u8
+    }
+
+    /// Answers ARP only where the route back uses the device (`IN_DEV_ARPFILTER`: either).
+    pub fn arp_filter(&self, dev: DevId) -> bool {
+        self.all.arp_filter != 0 || self.dev(dev).arp_filter != 0
+    }
+
+    /// Forwards directed broadcasts (`IN_DEV_BFORWARD`: both).
+    pub fn bc_forwarding(&self, dev: DevId) -> bool {
+        self.all.bc_forwarding != 0 && self.dev(dev).bc_forwarding != 0
+    }
+
+    /// Takes source-routed packets (`IN_DEV_SOURCE_ROUTE`: both).
+    pub fn accept_source_route(&self, dev: DevId) -> bool {
+        self.all.accept_source_route != 0 && self.dev(dev).accept_source_route != 0
+    }
+
+    /// Passes over nexthops without carrier (`IN_DEV_IGNORE_ROUTES_WITH_LINKDOWN`: either).
+    pub fn ignore_routes_with_linkdown(&self, dev: DevId) -> bool {
+        self.all.ignore_routes_with_linkdown != 0 || self.dev(dev).ignore_routes_with_linkdown != 0
+    }
+
+    /// Drops packets for one host in frames for many (`drop_unicast_in_l2_multicast`: either).
+    pub fn drop_unicast_in_l2_multicast(&self, dev: DevId) -> bool {
+        self.all.drop_unicast_in_l2_multicast != 0 || self.dev(dev).drop_unicast_in_l2_multicast != 0
     }
 }

@@ -1,0 +1,321 @@
+//! Lookups: `fib_lookup`, `fib_table_lookup`, nexthop choice.
+
+use super::rule::{Action, RuleMatch};
+use super::table::Table;
+use super::{Fib, FibNexthop, TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN};
+use crate::choice::{Choice, ChoicePoint};
+use crate::config::RouteType;
+use crate::ids::{DevId, FibTableId, RouteId, RoutingRuleId};
+use crate::netns::NetNs;
+use crate::reason::Because;
+
+/// What is asked of routing (`struct flowi4`). Addresses and ports in host byte order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FlowKey {
+    /// Destination.
+    pub dst: u32,
+    /// Source; 0 while not chosen.
+    pub src: u32,
+    /// Device that the packet was received by; none for packets made here (the kernel's `lo`).
+    pub iif: Option<DevId>,
+    /// Device that the packet must leave by.
+    pub oif: Option<DevId>,
+    /// Firewall mark.
+    pub mark: u32,
+    /// TOS byte.
+    pub tos: u8,
+    /// IP protocol; 0 when the kernel does not fill it in.
+    pub protocol: u8,
+    /// Source port. For ICMP made here 0.
+    pub sport: u16,
+    /// Destination port. For ICMP made here type and code (the kernel keeps them in the same bytes).
+    pub dport: u16,
+    /// User id; 0 (the namespace's root) for received packets.
+    pub uid: u32,
+    /// Narrowest scope wanted (`RT_SCOPE_*`).
+    pub scope: u8,
+}
+
+/// Why nothing was found, as the kernel's error code.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum FibError {
+    /// `ENETUNREACH`: no route, or a routing rule of type unreachable.
+    NetUnreachable,
+    /// `EHOSTUNREACH`: a route of type unreachable.
+    HostUnreachable,
+    /// `EACCES`: a route or routing rule of type prohibit.
+    Prohibited,
+    /// `EINVAL`: a route or routing rule of type blackhole.
+    Invalid,
+}
+
+/// A route that fits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FibMatch {
+    /// The routing rule that led to its table.
+    pub rule: Option<RoutingRuleId>,
+    /// Its table.
+    pub table: FibTableId,
+    /// The route.
+    pub route: RouteId,
+    /// Its type.
+    pub kind: RouteType,
+    /// Its scope.
+    pub scope: u8,
+    /// Length of its prefix.
+    pub prefix_len: u8,
+    /// The nexthop: position in [`Fib::nexthops`].
+    pub nexthop: u16,
+}
+
+/// What a lookup says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FibResult {
+    /// A route.
+    Found(FibMatch),
+    /// Nothing, or an order to fail.
+    Failed {
+        /// How.
+        error: FibError,
+        /// The routing rule that decided or led there, if one did.
+        rule: Option<RoutingRuleId>,
+        /// The route that says so, if one does.
+        route: Option<RouteId>,
+    },
+    /// Something not modelled decides.
+    Unknown(Because),
+}
+
+/// What one table says.
+pub(super) enum TableResult {
+    Found(FibMatch),
+    Failed(FibError, RouteId),
+    /// `EAGAIN`: nothing, or a throw route.
+    Next,
+}
+
+/// Which nexthops a lookup passes over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Links {
+    /// Those without carrier, where `ignore_routes_with_linkdown` says so.
+    Heed,
+    /// None for its carrier (`FIB_LOOKUP_IGNORE_LINKSTATE`).
+    Ignore,
+}
+
+/// `fib_lookup_good_nhc`.
+fn good(nexthop: &FibNexthop, key: &FlowKey, links: Links) -> bool {
+    let down = nexthop.dead || nexthop.skip_for_linkdown && links == Links::Heed;
+    !down && (key.oif.is_none() || key.oif == nexthop.dev)
+}
+
+impl Fib {
+    /// `fib_table_lookup`.
+    pub(super) fn table_lookup(&self, table: &Table, key: &FlowKey, links: Links) -> TableResult {
+        for (prefix, members) in table.matching(key.dst) {
+            for &member in members {
+                let route = &self.routes[member as usize];
+                if route.tos != 0 && route.tos != key.tos & super::rule::TOS_MASK || route.scope < key.scope {
+                    continue;
+                }
+                let id = RouteId(member);
+                match route.kind {
+                    RouteType::Blackhole => return TableResult::Failed(FibError::Invalid, id),
+                    RouteType::Unreachable => return TableResult::Failed(FibError::HostUnreachable, id),
+                    RouteType::Prohibit => return TableResult::Failed(FibError::Prohibited, id),
+                    RouteType::Throw => return TableResult::Next,
+                    RouteType::Unicast
+                    | RouteType::Local
+                    | RouteType::Broadcast
+                    | RouteType::Anycast
+                    | RouteType::Multicast => {}
+                }
+                if let Some(nexthop) = self.nexthops(id).iter().position(|n| good(n, key, links)) {
+                    return TableResult::Found(FibMatch {
+                        rule: None,
+                        table: FibTableId(route.table),
+                        route: id,
+                        kind: route.kind,
+                        scope: route.scope,
+                        prefix_len: prefix.len,
+                        nexthop: nexthop as u16,
+                    });
+                }
+            }
+        }
+        TableResult::Next
+    }
+
+    /// The position of the rule that leads to `table`, for namespaces with default rules, where the kernel asks none.
+    fn default_rule(&self, table: u32) -> Option<RoutingRuleId> {
+        let position = self.rules.iter().position(|rule| rule.action == Action::Lookup(table))?;
+        Some(RoutingRuleId(position as u32))
+    }
+
+    /// `fib_lookup` without rules: tables local and main as one, then default. A failure in the first is forgotten when there is a table
+    /// default, whatever that says.
+    fn lookup_default(&self, merged: &Table, key: &FlowKey, links: Links) -> FibResult {
+        let mut result = self.table_lookup(merged, key, links);
+        if !matches!(result, TableResult::Found(_))
+            && let Some(table) = self.tables.get(&TABLE_DEFAULT)
+        {
+            result = self.table_lookup(table, key, links);
+        }
+        match result {
+            TableResult::Found(mut found) => {
+                found.rule = self.default_rule(found.table.0);
+                FibResult::Found(found)
+            }
+            TableResult::Failed(error, route) => FibResult::Failed {
+                error,
+                rule: self.routes.get(route.index()).and_then(|r| self.default_rule(r.table)),
+                route: Some(route),
+            },
+            TableResult::Next => {
+                FibResult::Failed { error: FibError::NetUnreachable, rule: None, route: None }
+            }
+        }
+    }
+
+    /// `fib_rules_lookup`.
+    fn lookup_rules(&self, key: &FlowKey, links: Links) -> FibResult {
+        let mut at = 0;
+        while let Some(rule) = self.rules.get(at) {
+            let id = Some(RoutingRuleId(at as u32));
+            match rule.matches(key, self.loopback) {
+                RuleMatch::Yes => {}
+                RuleMatch::No => {
+                    at += 1;
+                    continue;
+                }
+                RuleMatch::Unknown => {
+                    return FibResult::Unknown(Because::RoutingRule(RoutingRuleId(at as u32)));
+                }
+            }
+            let failed = |error, route| FibResult::Failed { error, rule: id, route };
+            match rule.action {
+                Action::Goto(Some(target)) => {
+                    // Goes on with that rule, which has to match as well.
+                    at = target as usize;
+                    continue;
+                }
+                Action::Goto(None) | Action::Nop => {}
+                Action::Blackhole => return failed(FibError::Invalid, None),
+                Action::Unreachable => return failed(FibError::NetUnreachable, None),
+                Action::Prohibit => return failed(FibError::Prohibited, None),
+                Action::Lookup(table) => match self.tables.get(&table) {
+                    None => {}
+                    Some(table) => match self.table_lookup(table, key, links) {
+                        TableResult::Found(mut found) => {
+                            let suppressed =
+                                rule.suppress_prefix_len.is_some_and(|len| found.prefix_len <= len);
+                            if !suppressed {
+                                found.rule = id;
+                                return FibResult::Found(found);
+                            }
+                        }
+                        TableResult::Failed(error, route) => return failed(error, Some(route)),
+                        TableResult::Next => {}
+                    },
+                },
+            }
+            at += 1;
+        }
+        FibResult::Failed { error: FibError::NetUnreachable, rule: None, route: None }
+    }
+
+    /// `fib_lookup`: the first route that fits; of several nexthops the first that can be used.
+    pub(super) fn lookup_first(&self, key: &FlowKey, links: Links) -> FibResult {
+        match &self.merged {
+            Some(merged) => self.lookup_default(merged, key, links),
+            None => self.lookup_rules(key, links),
+        }
+    }
+
+    /// What `fib_get_table(RT_TABLE_LOCAL)` gives: until the first routing rule is added it is one with main.
+    pub(super) fn local_table(&self) -> Option<&Table> {
+        self.merged.as_ref().or_else(|| self.tables.get(&TABLE_LOCAL))
+    }
+
+    /// `fib_select_path`: which of several nexthops is taken. `src` is the source address where the flow has one; since 6.15 a nexthop
+    /// that has this address as its own source is preferred among those of packets made here.
+    ///
+    /// `pick` answers with a position in 0..count. Says whether something was left to chance.
+    pub(crate) fn select_nexthop(
+        &self,
+        ns: &NetNs,
+        found: &mut FibMatch,
+        key: &FlowKey,
+        mut pick: impl FnMut(RouteId, u32) -> u32,
+    ) -> Result<bool, Because> {
+        if key.oif.is_some() {
+            return Ok(false);
+        }
+        let nexthops = self.nexthops(found.route);
+        if nexthops.len() > 1 {
+            let usable = |n: &FibNexthop| good(n, &FlowKey::default(), Links::Heed);
+            if ns.sysctls.fib_multipath_use_neigh {
+                return Err(Because::NotModelled("fib_multipath_use_neigh"));
+            }
+            let own = |n: &FibNexthop| {
+                key.iif.is_none()
+                    && key.src != 0
+                    && self.nexthop_source(n.dev, n.gateway, found.scope) == Some(key.src)
+            };
+            let preferred = nexthops.iter().any(|n| usable(n) && own(n));
+            let fits = |position: u32| {
+                nexthops.get(position as usize).is_some_and(|n| usable(n) && (!preferred || own(n)))
+            };
+            let count = nexthops.len() as u32;
+            let random = (0..count).filter(|&position| fits(position)).count() > 1;
+            let chosen = if random { pick(found.route, count) % count } else { 0 };
+            // The hash range of a nexthop that does not fit belongs to the next one that does.
+            if let Some(position) = (chosen..count).chain(0..chosen).find(|&position| fits(position)) {
+                found.nexthop = position as u16;
+            }
+            return Ok(random);
+        }
+        if found.prefix_len == 0 && found.kind == RouteType::Unicast && self.equal_defaults(found) {
+            // `fib_select_default` goes by the gateways' neighbour states and by what it chose before.
+            return Err(Because::Route(found.route));
+        }
+        Ok(false)
+    }
+
+    /// Whether another default route of the same table has the same TOS, metric and scope, and both go by gateways.
+    fn equal_defaults(&self, found: &FibMatch) -> bool {
+        let table = match &self.merged {
+            Some(merged) if matches!(found.table.0, TABLE_LOCAL | TABLE_MAIN) => Some(merged),
+            _ => self.tables.get(&found.table.0),
+        };
+        let (Some(table), Some(own)) = (table, self.routes.get(found.route.index())) else { return false };
+        if !table.several_defaults {
+            return false;
+        }
+        let gatewayed = |id: RouteId| {
+            self.nexthops(id).first().is_some_and(|n| n.gateway.is_some() && n.scope == super::scope::LINK)
+        };
+        table.matching(0).filter(|(prefix, _)| prefix.len == 0).flat_map(|(_, members)| members).any(
+            |&member| {
+                let other = &self.routes[member as usize];
+                member != found.route.0
+                    && (other.tos, other.metric, other.scope, other.kind)
+                        == (own.tos, own.metric, own.scope, own.kind)
+                    && gatewayed(RouteId(member))
+                    && gatewayed(found.route)
+            },
+        )
+    }
+}
+
+/// Policy rules, tables, and the choice of a nexthop: what `ip route get` answers, without its errors of addresses. Choices are made anew at
+/// each call; the walk keeps those of a flow together.
+pub fn lookup(ns: &NetNs, key: &FlowKey, choice: &mut dyn Choice) -> FibResult {
+    let result = ns.fib.lookup_first(key, Links::Heed);
+    let FibResult::Found(mut found) = result else { return result };
+    let pick = |route, count| choice.choose(ChoicePoint::Nexthop { route, count });
+    match ns.fib.select_nexthop(ns, &mut found, key, pick) {
+        Ok(_) => FibResult::Found(found),
+        Err(because) => FibResult::Unknown(because),
+    }
+}
