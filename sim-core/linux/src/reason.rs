@@ -243,6 +243,38 @@ pub enum Because {
     CutPacket,
 }
 
+impl Because {
+    /// The stable code that reports print; `docs/reasons/` has a page for each.
+    pub fn code(self) -> &'static str {
+        match self {
+            Because::Match { .. } => "UNKNOWN_MATCH",
+            Because::Target { .. } => "UNKNOWN_TARGET",
+            Because::Set { .. } => "UNKNOWN_SET",
+            Because::State(_) => "UNKNOWN_STATE",
+            Because::Device(_) => "UNKNOWN_DEVICE",
+            Because::RoutingRule(_) => "UNKNOWN_ROUTING_RULE",
+            Because::Route(_) => "UNKNOWN_ROUTE",
+            Because::RegistrationOrder { .. } => "REGISTRATION_ORDER",
+            Because::NotModelled(_) => "NOT_MODELLED",
+            Because::CutPacket => "CUT_PACKET",
+        }
+    }
+
+    /// Every code that [`Because::code`] can give.
+    pub const CODES: [&'static str; 10] = [
+        "UNKNOWN_MATCH",
+        "UNKNOWN_TARGET",
+        "UNKNOWN_SET",
+        "UNKNOWN_STATE",
+        "UNKNOWN_DEVICE",
+        "UNKNOWN_ROUTING_RULE",
+        "UNKNOWN_ROUTE",
+        "REGISTRATION_ORDER",
+        "NOT_MODELLED",
+        "CUT_PACKET",
+    ];
+}
+
 /// The end of one packet's walk.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct End {
@@ -270,6 +302,17 @@ impl End {
     /// Not known.
     pub fn unknown(because: Because) -> End {
         End { disposition: Disposition::Unknown, code: None, locus: None, because: Some(because) }
+    }
+
+    /// The stable code for the end: of the drop code, of what is not known, or of the bound that was reached. None for packets that arrived.
+    pub fn code(&self) -> Option<&'static str> {
+        match (self.code, self.because, self.disposition) {
+            (Some(code), _, _) => Some(code.code()),
+            (None, Some(because), _) => Some(because.code()),
+            (None, None, Disposition::Loop) => Some("LOOP"),
+            (None, None, Disposition::LimitReached) => Some("LIMIT_REACHED"),
+            _ => None,
+        }
     }
 
     /// An end that needs no reason.

@@ -1,0 +1,101 @@
+//! What was taken for granted: its key, one sentence, and how to say otherwise.
+
+use std::net::Ipv4Addr;
+
+use pktwalk_linux::config::MissingState;
+use pktwalk_linux::trace::Assumption;
+
+use crate::flow::protocol;
+use crate::names::Names;
+
+/// An assumption as a report prints it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Assumed {
+    /// Stable, for scripts.
+    pub key: &'static str,
+    /// One sentence, without full stop.
+    pub text: String,
+    /// The flag, or the file of the bundle, that overrides it.
+    pub instead: String,
+}
+
+/// Words for `assumption`.
+pub fn assumed(assumption: Assumption, names: &dyn Names) -> Assumed {
+    let make = |key, text: String, instead: String| Assumed { key, text, instead };
+    match assumption {
+        Assumption::SocketListens { protocol: number, port } => {
+            let protocol = protocol(number);
+            let (what, value) = if port == 0 {
+                (protocol.clone(), protocol.clone())
+            } else {
+                (format!("{protocol} port {port}"), format!("{protocol}/{port}"))
+            };
+            make(
+                "socket-listens",
+                format!("something listens on {what}"),
+                format!("--assume closed={value}, or file ss in the bundle"),
+            )
+        }
+        Assumption::NeighbourAnswers { dev, addr } => {
+            let addr = Ipv4Addr::from(addr);
+            make(
+                "neighbour-answers",
+                format!("{addr} answers ARP on {}", names.device(dev)),
+                format!("--assume no-neighbour={addr}, or file ip-neigh.json in the bundle"),
+            )
+        }
+        Assumption::ConntrackEmpty => make(
+            "conntrack-empty",
+            "no connection existed before the first packet".to_owned(),
+            "send the earlier packets first (-p can be repeated)".to_owned(),
+        ),
+        Assumption::Default(missing) => {
+            let (key, text, file) = missing_state(missing);
+            make(key, text.to_owned(), file.to_owned())
+        }
+        Assumption::Choice(what) => make(
+            "choice",
+            format!("the kernel's random choice of {what}"),
+            "--seed N for another one".to_owned(),
+        ),
+    }
+}
+
+fn missing_state(missing: MissingState) -> (&'static str, &'static str, &'static str) {
+    match missing {
+        MissingState::RoutingRules => (
+            "default-routing-rules",
+            "the kernel's three default routing rules",
+            "file ip-rule.json in the bundle",
+        ),
+        MissingState::Routes => {
+            ("no-routes", "no routes but those of the addresses", "file ip-route.json in the bundle")
+        }
+        MissingState::Devices => {
+            ("no-devices", "no devices are known", "files ip-link.json and ip-addr.json in the bundle")
+        }
+        MissingState::Neighbours => {
+            ("neighbours-answer", "every neighbour answers", "file ip-neigh.json in the bundle")
+        }
+        MissingState::Sysctls => (
+            "default-sysctls",
+            "kernel default settings, with forwarding on",
+            "file sysctl in the bundle, or --assume net.ipv4.ip_forward=0",
+        ),
+        MissingState::Rulesets => ("no-rules", "no iptables rules", "file iptables-save in the bundle"),
+        MissingState::Sets => ("no-sets", "no ipsets", "file ipset-save in the bundle"),
+        MissingState::Conntrack => (
+            "conntrack-empty",
+            "no connection existed before the first packet",
+            "send the earlier packets first (-p can be repeated)",
+        ),
+        MissingState::Sockets => (
+            "sockets-listen",
+            "something listens wherever a packet is delivered",
+            "file ss in the bundle, or --assume closed=tcp/80",
+        ),
+        MissingState::Backend => {
+            ("backend", "the backend that the rules run on", "--assume backend=legacy or backend=nft")
+        }
+    }
+}

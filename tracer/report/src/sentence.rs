@@ -1,0 +1,379 @@
+//! Verdicts in words: one sentence for every end, and the place that decided.
+
+use std::net::Ipv4Addr;
+
+use pktwalk_linux::hook::Hook;
+use pktwalk_linux::ids::RuleId;
+use pktwalk_linux::reason::{Because, Disposition, DropCode, End, Locus};
+use pktwalk_linux::trace::{PacketTrace, RouteResult, Step};
+
+use crate::flow::{Flow, endpoint, packet_line, protocol};
+use crate::names::Names;
+
+/// The stable code of an end; empty for packets that arrived.
+pub fn code(end: &End) -> &'static str {
+    end.code().unwrap_or("")
+}
+
+/// The packet's headers as they were at its end.
+pub(crate) fn last_flow(packet: &PacketTrace) -> Option<Flow> {
+    let mut flow = Flow::of(&packet.start)?;
+    for recorded in &packet.steps {
+        flow.apply(&recorded.step);
+    }
+    Some(flow)
+}
+
+/// Where it was decided, in a few words: `node-b, filter FORWARD`. Empty where there is no one place.
+pub(crate) fn place(end: &End, names: &dyn Names) -> String {
+    let at = match (end.locus, end.because) {
+        (Some(Locus::Rule { hook, rule }), _) => format!("{} {hook}", names.rule(rule).chain.table),
+        (Some(Locus::Policy { hook, chain }), _) => format!("{} {hook}", names.chain(chain).table),
+        (Some(Locus::Conntrack { hook }), _) => match end.code {
+            Some(DropCode::NatNoAddress | DropCode::NatIcmp | DropCode::MasqueradeDeviceChanged) => {
+                format!("nat {hook}")
+            }
+            _ => format!("conntrack {hook}"),
+        },
+        (Some(Locus::Route(_) | Locus::RoutingRule(_)), _) => "routing".to_owned(),
+        (Some(Locus::Device(dev)), _) => format!("device {}", names.device(dev)),
+        (Some(Locus::Subsystem(_)), _) => end.code.map(area).unwrap_or_default().to_owned(),
+        (None, Some(because)) => match because {
+            Because::Match { rule, .. } | Because::Target { rule } | Because::Set { rule, .. } => {
+                let rule = names.rule(rule);
+                format!("{} {}", rule.chain.table, rule.chain.chain)
+            }
+            Because::Device(dev) => format!("device {}", names.device(dev)),
+            Because::RoutingRule(_) | Because::Route(_) => "routing".to_owned(),
+            Because::RegistrationOrder { hook } => hook.to_string(),
+            Because::State(_) | Because::NotModelled(_) | Because::CutPacket => String::new(),
+        },
+        (None, None) => String::new(),
+    };
+    let mut on =
+        [names.node(), names.netns()].iter().filter(|s| !s.is_empty()).copied().collect::<Vec<_>>().join("/");
+    match (on.is_empty(), at.is_empty()) {
+        (true, _) => at,
+        (false, true) => format!("on {on}"),
+        (false, false) => {
+            on.push_str(", ");
+            on.push_str(&at);
+            format!("on {on}")
+        }
+    }
+}
+
+/// Why it ended, or where it went, in one sentence without a full stop.
+pub fn sentence(packet: &PacketTrace, names: &dyn Names) -> String {
+    let Some(end) = &packet.end else { return "the walk was not finished".to_owned() };
+    match end.disposition {
+        Disposition::Forwarded => forwarded(packet, names),
+        Disposition::Delivered => delivered(packet, names),
+        Disposition::Consumed => consumed(packet),
+        Disposition::Loop => "the packet came by the same place in the same shape again".to_owned(),
+        Disposition::LimitReached => "a bound of the walk was reached".to_owned(),
+        Disposition::Unknown => match end.because {
+            Some(because) => unknown(because, names),
+            None => "something that is not modelled could have decided".to_owned(),
+        },
+        Disposition::Dropped | Disposition::Rejected => match end.code {
+            Some(code) => freed(code, end, packet, names),
+            None => "freed".to_owned(),
+        },
+    }
+}
+
+fn forwarded(packet: &PacketTrace, names: &dyn Names) -> String {
+    match packet.frames.as_slice() {
+        [] => "sent".to_owned(),
+        [(dev, frame)] => {
+            let (first, last) = (packet_line(&packet.start), packet_line(frame));
+            let dev = names.device(*dev);
+            if first == last { format!("out by {dev}") } else { format!("out by {dev} as {last}") }
+        }
+        [(dev, _), rest @ ..] => {
+            if rest.iter().all(|(other, _)| other == dev) {
+                format!("out by {} in {} pieces", names.device(*dev), packet.frames.len())
+            } else {
+                let devices: Vec<String> = packet.frames.iter().map(|(dev, _)| names.device(*dev)).collect();
+                format!("out by {}", devices.join(", "))
+            }
+        }
+    }
+}
+
+fn delivered(packet: &PacketTrace, names: &dyn Names) -> String {
+    let deliver = packet.steps.iter().rev().find_map(|recorded| match recorded.step {
+        Step::Deliver { protocol, port, socket } => Some((protocol, port, socket)),
+        _ => None,
+    });
+    match deliver {
+        Some((number, port, socket)) => {
+            let what = protocol(number);
+            let to = last_flow(packet).map(|flow| Ipv4Addr::from(flow.dst).to_string()).unwrap_or_default();
+            let owner = match socket.map(|socket| names.socket(socket)) {
+                Some(owner) if !owner.is_empty() => format!(" ({owner})"),
+                _ => String::new(),
+            };
+            if port == 0 {
+                format!("to {what} of this namespace, {to}{owner}")
+            } else {
+                format!("to a local {what} socket, {to}:{port}{owner}")
+            }
+        }
+        None => "to this namespace".to_owned(),
+    }
+}
+
+fn consumed(packet: &PacketTrace) -> String {
+    let arp = packet.start.ethertype() == pktwalk_packet::EtherType::ARP;
+    if arp { "ARP was handled here" } else { "taken out of the stack (queued to user space)" }.to_owned()
+}
+
+fn unknown(because: Because, names: &dyn Names) -> String {
+    let rule_at = |rule: RuleId| {
+        let rule = names.rule(rule);
+        format!("rule {} of chain {}", rule.position, rule.chain.chain)
+    };
+    match because {
+        Because::Match { rule, position } => {
+            format!(
+                "{} depends on a match that cannot be decided: {}",
+                rule_at(rule),
+                names.rule_match(rule, position)
+            )
+        }
+        Because::Target { rule } => {
+            format!("{} has a target that is not modelled: {}", rule_at(rule), names.rule(rule).target)
+        }
+        Because::Set { rule, set: Some(set) } => {
+            format!("{} asks for a set that is not modelled: {}", rule_at(rule), names.set(set).text)
+        }
+        Because::Set { rule, set: None } => {
+            format!("{} asks for a set that is not in the bundle", rule_at(rule))
+        }
+        Because::State(position) => {
+            format!("it meets something that is not modelled: {}", names.unmodelled(position).text)
+        }
+        Because::Device(dev) => format!("devices such as {} are not modelled", names.device(dev)),
+        Because::RoutingRule(rule) => {
+            format!("a routing rule has a selector that is not modelled: {}", names.routing_rule(rule).text)
+        }
+        Because::Route(route) => format!("a route is not modelled: {}", names.route(route).text),
+        Because::RegistrationOrder { hook } => {
+            format!(
+                "legacy and nft rules both sit at {hook}, and the order in which they were loaded decides"
+            )
+        }
+        Because::NotModelled(what) => format!("not modelled: {what}"),
+        Because::CutPacket => "the capture cut the packet off where its bytes decide".to_owned(),
+    }
+}
+
+/// The part of the stack that a code belongs to, for ends that no rule or route decided.
+fn area(code: DropCode) -> &'static str {
+    match code {
+        DropCode::RuleDrop
+        | DropCode::RuleReject
+        | DropCode::ChainPolicy
+        | DropCode::Hotdrop
+        | DropCode::TargetFailed
+        | DropCode::QueueNoListener => "netfilter",
+        DropCode::NatNoAddress | DropCode::NatIcmp | DropCode::MasqueradeDeviceChanged => "nat",
+        DropCode::CtClash | DropCode::CtTableFull | DropCode::CtDrop => "conntrack",
+        DropCode::OtherHost
+        | DropCode::UnhandledProtocol
+        | DropCode::Truncated
+        | DropCode::BadIpHeader
+        | DropCode::BadIpChecksum
+        | DropCode::BadIpOptions
+        | DropCode::BadMacSource => "receive",
+        DropCode::RpFilterStrict
+        | DropCode::RpFilterNoRoute
+        | DropCode::MartianLoopbackSource
+        | DropCode::MartianLoopbackDest
+        | DropCode::LocalSource
+        | DropCode::InvalidSource
+        | DropCode::InvalidDest => "source check",
+        DropCode::NoRoute
+        | DropCode::RouteUnreachable
+        | DropCode::RouteProhibit
+        | DropCode::RouteBlackhole
+        | DropCode::RoutingRuleUnreachable
+        | DropCode::RoutingRuleProhibit
+        | DropCode::RoutingRuleBlackhole
+        | DropCode::ForwardingOff
+        | DropCode::RerouteFailed
+        | DropCode::NoOutputRoute => "routing",
+        DropCode::TtlExpired
+        | DropCode::FragNeeded
+        | DropCode::LinkBroadcastForward
+        | DropCode::StrictSourceRoute => "forwarding",
+        DropCode::NoSocket
+        | DropCode::NoProtocol
+        | DropCode::TcpChecksum
+        | DropCode::UdpChecksum
+        | DropCode::IcmpChecksum => "delivery",
+        DropCode::NeighFailed => "neighbour",
+        DropCode::DeviceDown | DropCode::DummyDevice => "device",
+        DropCode::BridgePortState | DropCode::BridgeNoPort => "bridge",
+        DropCode::ArpIgnored => "arp",
+    }
+}
+
+fn freed(code: DropCode, end: &End, packet: &PacketTrace, names: &dyn Names) -> String {
+    let flow = last_flow(packet);
+    let dst = || flow.as_ref().map(|f| Ipv4Addr::from(f.dst).to_string()).unwrap_or_default();
+    let src = || flow.as_ref().map(|f| Ipv4Addr::from(f.src).to_string()).unwrap_or_default();
+    let in_dev =
+        || last_in_dev(packet).map(|dev| names.device(dev)).unwrap_or_else(|| "its device".to_owned());
+    let route = || match end.locus {
+        Some(Locus::Route(route)) => names.route(route).text,
+        Some(Locus::RoutingRule(rule)) => names.routing_rule(rule).text,
+        _ => String::new(),
+    };
+    let rule = || match end.locus {
+        Some(Locus::Rule { rule, .. }) => {
+            let rule = names.rule(rule);
+            format!("rule {} of chain {}", rule.position, rule.chain.chain)
+        }
+        _ => "a rule".to_owned(),
+    };
+    let told = |told: &str, not: &str| {
+        if end.disposition == Disposition::Rejected { told.to_owned() } else { not.to_owned() }
+    };
+    match code {
+        DropCode::RuleDrop => format!("{} drops it", rule()),
+        DropCode::RuleReject => {
+            format!("{} rejects it{}", rule(), told("", "; the sender could not be told"))
+        }
+        DropCode::ChainPolicy => {
+            let (chain, hook) = match end.locus {
+                Some(Locus::Policy { chain, hook }) => (names.chain(chain).chain, hook),
+                _ => (String::new(), Hook::Forward),
+            };
+            let chain = if chain.is_empty() { hook.name().to_owned() } else { chain };
+            format!("no rule of chain {chain} decided, and its policy is DROP")
+        }
+        DropCode::Hotdrop => {
+            format!("{} could not read a header that it needs, which drops the packet", rule())
+        }
+        DropCode::TargetFailed => format!("the target of {} could not change the packet", rule()),
+        DropCode::NatNoAddress => {
+            format!("{} found no address to translate to on the device", rule())
+        }
+        DropCode::NatIcmp => "an ICMP error of a translated connection could not be translated".to_owned(),
+        DropCode::MasqueradeDeviceChanged => {
+            "a masqueraded connection now leaves by another device than before".to_owned()
+        }
+        DropCode::RerouteFailed => format!("no route to {} after the packet was changed in OUTPUT", dst()),
+        DropCode::CtClash => "another connection with the same tuple was confirmed first".to_owned(),
+        DropCode::CtTableFull => "the connection table is full".to_owned(),
+        DropCode::CtDrop => "connection tracking refused the packet".to_owned(),
+        DropCode::QueueNoListener => {
+            format!("{} queues it to user space, where nobody listens", rule())
+        }
+        DropCode::OtherHost => match packet.start.mac_dst() {
+            Some(mac) => format!("the frame is for {mac}, which is not {}", in_dev()),
+            None => format!("the frame is not for {}", in_dev()),
+        },
+        DropCode::UnhandledProtocol => {
+            format!("nothing here handles Ethernet protocol {:#06x}", packet.start.ethertype().0)
+        }
+        DropCode::Truncated => "the packet is shorter than its headers say".to_owned(),
+        DropCode::BadIpHeader => "the IP version or header length is wrong".to_owned(),
+        DropCode::BadIpChecksum => "the IP header checksum is wrong".to_owned(),
+        DropCode::BadIpOptions => "an IP option is malformed or not allowed".to_owned(),
+        DropCode::RpFilterStrict => {
+            format!("the route back to {} does not leave by {} (rp_filter is strict)", src(), in_dev())
+        }
+        DropCode::RpFilterNoRoute => format!("there is no route back to {} (rp_filter)", src()),
+        DropCode::MartianLoopbackSource => format!("the source {} is a loopback address", src()),
+        DropCode::MartianLoopbackDest => {
+            format!("the destination {} is a loopback address, and route_localnet is off", dst())
+        }
+        DropCode::LocalSource => format!("the source {} is an address of this namespace", src()),
+        DropCode::InvalidSource => format!("{} cannot be a source", src()),
+        DropCode::InvalidDest => format!("{} cannot be a destination", dst()),
+        DropCode::NoRoute => format!("no route to {}", dst()),
+        DropCode::RouteUnreachable => format!("the route to {} is unreachable: {}", dst(), route()),
+        DropCode::RouteProhibit => format!("the route to {} is prohibited: {}", dst(), route()),
+        DropCode::RouteBlackhole => format!("the route to {} is a blackhole: {}", dst(), route()),
+        DropCode::RoutingRuleUnreachable => {
+            format!("a routing rule makes {} unreachable: {}", dst(), route())
+        }
+        DropCode::RoutingRuleProhibit => format!("a routing rule prohibits {}: {}", dst(), route()),
+        DropCode::RoutingRuleBlackhole => {
+            format!("a routing rule drops what goes to {}: {}", dst(), route())
+        }
+        DropCode::ForwardingOff => {
+            format!("{} is not an address of this namespace, and forwarding is off on {}", dst(), in_dev())
+        }
+        DropCode::TtlExpired => "the TTL ran out".to_owned(),
+        DropCode::FragNeeded => match mtu_step(packet) {
+            Some((len, mtu)) => format!("{len} bytes do not fit the MTU of {mtu}, and DF is set"),
+            None => "it does not fit the MTU, and DF is set".to_owned(),
+        },
+        DropCode::LinkBroadcastForward => {
+            format!("the frame was a link broadcast, but {} would have to be forwarded", dst())
+        }
+        DropCode::StrictSourceRoute => "a strict source route whose next hop is behind a gateway".to_owned(),
+        DropCode::NoSocket => {
+            let to = flow.as_ref().map(Flow::to).unwrap_or_default();
+            let number = flow.as_ref().map_or(0, |f| f.protocol);
+            format!("nothing listens on {} {to}", protocol(number))
+        }
+        DropCode::NoProtocol => {
+            format!("nothing here handles IP protocol {}", flow.as_ref().map_or(0, |f| f.protocol))
+        }
+        DropCode::TcpChecksum => "the TCP checksum is wrong".to_owned(),
+        DropCode::UdpChecksum => "the UDP checksum is wrong".to_owned(),
+        DropCode::IcmpChecksum => "the ICMP checksum is wrong".to_owned(),
+        DropCode::NeighFailed => match next_hop(packet) {
+            Some(addr) => format!("{} does not answer ARP", endpoint(addr, None)),
+            None => "the next hop's hardware address is not known".to_owned(),
+        },
+        DropCode::DeviceDown => match end.locus {
+            Some(Locus::Device(dev)) => format!("{} is down", names.device(dev)),
+            _ => "the output device is down".to_owned(),
+        },
+        DropCode::DummyDevice => match end.locus {
+            Some(Locus::Device(dev)) => {
+                format!("{} is a dummy device: it drops what is sent", names.device(dev))
+            }
+            _ => "a dummy device drops what is sent".to_owned(),
+        },
+        DropCode::BridgePortState => "the bridge port does not forward".to_owned(),
+        DropCode::BridgeNoPort => "no port of the bridge may have the frame".to_owned(),
+        DropCode::BadMacSource => "the source hardware address is one that no frame may have".to_owned(),
+        DropCode::NoOutputRoute => format!("no route to {} for a packet made here", dst()),
+        DropCode::ArpIgnored => "ARP that is not answered".to_owned(),
+    }
+}
+
+fn mtu_step(packet: &PacketTrace) -> Option<(u32, u32)> {
+    packet.steps.iter().rev().find_map(|recorded| match recorded.step {
+        Step::Mtu { len, mtu, .. } => Some((len, mtu)),
+        _ => None,
+    })
+}
+
+fn next_hop(packet: &PacketTrace) -> Option<u32> {
+    packet.steps.iter().rev().find_map(|recorded| match recorded.step {
+        Step::Neighbour { addr, .. } => Some(addr),
+        Step::Route { result: RouteResult::Unicast { gateway: Some(gateway), .. }, .. } => Some(gateway),
+        _ => None,
+    })
+}
+
+fn last_in_dev(packet: &PacketTrace) -> Option<pktwalk_linux::ids::DevId> {
+    packet
+        .steps
+        .iter()
+        .rev()
+        .find_map(|recorded| match recorded.step {
+            Step::Rx { dev } => Some(dev),
+            _ => None,
+        })
+        .or(packet.in_dev)
+}
