@@ -1,0 +1,43 @@
+//! [`Case`]: a namespace and packets for it, ready to run.
+
+use pktwalk_linux::config::NetNsConfig;
+use pktwalk_linux::skb::SkbSocket;
+use pktwalk_packet::Packet;
+use pktwalk_report::Remark;
+
+/// What an engine runs.
+#[derive(Clone, Debug, Default)]
+pub struct Case {
+    /// For messages: the scenario's folder name, or what the command line gave.
+    pub name: String,
+    /// Name of the node; empty if there is only one without a name.
+    pub node: String,
+    /// The namespace.
+    pub config: NetNsConfig,
+    /// What readers had to say of the input.
+    pub remarks: Vec<Remark>,
+    /// In order.
+    pub sends: Vec<CaseSend>,
+    /// Seed of the model's random choices.
+    pub seed: u64,
+    /// Whether the reply to a packet that arrived is walked too.
+    pub replies: bool,
+}
+
+/// One packet and where it enters.
+#[derive(Clone, PartialEq, Debug)]
+pub struct CaseSend {
+    /// The bytes. A frame with its link-layer header enters as it is; one without gets the header that a neighbour would give it.
+    pub packet: Packet,
+    /// Where.
+    pub entry: Entry,
+}
+
+/// Where a packet enters the namespace.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Entry {
+    /// Received by the device of this name.
+    Device(String),
+    /// Sent by a socket of the namespace.
+    Local(SkbSocket),
+}

@@ -1,0 +1,200 @@
+//! Two engines' runs of one case, side by side.
+
+use std::fmt;
+
+use pktwalk_linux::hook::Hook;
+
+use crate::event::{At, EngineRun, EventVerdict, PacketRun, ScenarioEvent, SendRun};
+
+/// A point where two runs differ.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Difference {
+    /// Position of the sent packet in the case.
+    pub send: usize,
+    /// Position of the packet among those that came of it; none if it is about all of them.
+    pub packet: Option<usize>,
+    /// What differs.
+    pub what: What,
+}
+
+/// What differs between two runs; first the left engine's, then the right one's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum What {
+    /// Event number (from 0): what each saw there; none where it saw no more.
+    Event(usize, Option<Box<ScenarioEvent>>, Option<Box<ScenarioEvent>>),
+    /// How it ended.
+    Disposition(String, String),
+    /// Why, as the kernel names it.
+    KernelReason(String, String),
+    /// Devices and lengths of the frames that left.
+    Frames(String, String),
+    /// A frame's bytes from the network header on, in hexadecimal.
+    FrameBytes(usize, String, String),
+    /// How many packets came of it.
+    Packets(usize, usize),
+    /// The connection table.
+    Conntrack(String, String),
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "packet {}", self.send + 1)?;
+        if let Some(child) = self.packet.filter(|child| *child > 0) {
+            write!(f, " (number {child} of those made because of it)")?;
+        }
+        f.write_str(": ")?;
+        let event = |event: &Option<Box<ScenarioEvent>>| {
+            event.as_ref().map_or_else(|| "nothing more".to_owned(), |event| event.to_string())
+        };
+        match &self.what {
+            What::Event(at, left, right) => {
+                write!(f, "event {}: {} | {}", at + 1, event(left), event(right))
+            }
+            What::Disposition(left, right) => write!(f, "ended {left} | {right}"),
+            What::KernelReason(left, right) => write!(f, "reason {left} | {right}"),
+            What::Frames(left, right) => write!(f, "frames {left} | {right}"),
+            What::FrameBytes(at, left, right) => write!(f, "frame {}: {left} | {right}", at + 1),
+            What::Packets(left, right) => write!(f, "{left} packets in all | {right}"),
+            What::Conntrack(left, right) => write!(f, "connections: {left} | {right}"),
+        }
+    }
+}
+
+impl fmt::Display for ScenarioEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let table = self.table;
+        write!(f, "{table} {}", self.chain)?;
+        if Hook::from_chain_name(&self.chain).is_none() {
+            write!(f, " ({})", self.hook)?;
+        }
+        match self.at {
+            At::Rule(position) => write!(f, " rule {position}")?,
+            At::End => f.write_str(" end")?,
+            At::Policy => f.write_str(" policy")?,
+        }
+        match &self.verdict {
+            EventVerdict::Accept => f.write_str(" ACCEPT")?,
+            EventVerdict::Drop => f.write_str(" DROP")?,
+            EventVerdict::Return => f.write_str(" RETURN")?,
+            EventVerdict::Continue => f.write_str(" CONTINUE")?,
+            EventVerdict::Jump(to) => write!(f, " JUMP {to}")?,
+            EventVerdict::Goto(to) => write!(f, " GOTO {to}")?,
+            EventVerdict::Queue => f.write_str(" QUEUE")?,
+            EventVerdict::Stolen => f.write_str(" STOLEN")?,
+            EventVerdict::Unknown => f.write_str(" UNKNOWN")?,
+        }
+        match (self.mark_before, self.mark) {
+            (_, Some(mark)) if mark != 0 => write!(f, " mark {mark:#x}"),
+            (Some(mark), None) if mark != 0 => write!(f, " mark before {mark:#x}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl ScenarioEvent {
+    /// Whether two engines saw the same, as far as both can tell.
+    pub fn agrees(&self, other: &ScenarioEvent) -> bool {
+        let marks = |a: Option<u32>, b: Option<u32>| a.is_none() || b.is_none() || a == b;
+        self.hook == other.hook
+            && self.backend == other.backend
+            && self.table == other.table
+            && self.chain == other.chain
+            && self.at == other.at
+            && self.verdict == other.verdict
+            && marks(self.mark_before, other.mark_before)
+            && marks(self.mark, other.mark)
+    }
+}
+
+/// Every difference between two runs of the same case, in order. Empty: the engines agree in all that both can tell.
+pub fn compare(left: &EngineRun, right: &EngineRun) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    for send in 0..left.sends.len().max(right.sends.len()) {
+        match (left.sends.get(send), right.sends.get(send)) {
+            (Some(left), Some(right)) => compare_send(send, left, right, &mut differences),
+            (left, right) => differences.push(Difference {
+                send,
+                packet: None,
+                what: What::Packets(
+                    left.map_or(0, |s| s.packets.len()),
+                    right.map_or(0, |s| s.packets.len()),
+                ),
+            }),
+        }
+    }
+    differences
+}
+
+fn compare_send(send: usize, left: &SendRun, right: &SendRun, differences: &mut Vec<Difference>) {
+    let mut add = |packet, what| differences.push(Difference { send, packet, what });
+    if left.packets.len() != right.packets.len() {
+        add(None, What::Packets(left.packets.len(), right.packets.len()));
+    }
+    for (number, (left, right)) in left.packets.iter().zip(&right.packets).enumerate() {
+        compare_packet(left, right, &mut |what| add(Some(number), what));
+    }
+    if left.conntrack != right.conntrack {
+        let show = |run: &SendRun| {
+            let entries: Vec<String> = run
+                .conntrack
+                .iter()
+                .map(|entry| {
+                    format!(
+                        "{} reply {} mark {:#x} status {:#x} {}",
+                        pktwalk_report::flow::tuple_line(&entry.original),
+                        pktwalk_report::flow::tuple_line(&entry.reply),
+                        entry.mark,
+                        entry.status,
+                        entry.tcp_state.as_deref().unwrap_or("")
+                    )
+                    .trim_end()
+                    .to_owned()
+                })
+                .collect();
+            if entries.is_empty() { "none".to_owned() } else { entries.join("; ") }
+        };
+        add(None, What::Conntrack(show(left), show(right)));
+    }
+}
+
+fn compare_packet(left: &PacketRun, right: &PacketRun, add: &mut dyn FnMut(What)) {
+    let longest = left.events.len().max(right.events.len());
+    let first = (0..longest).find(|&at| match (left.events.get(at), right.events.get(at)) {
+        (Some(left), Some(right)) => !left.agrees(right),
+        _ => true,
+    });
+    if let Some(at) = first {
+        let event = |run: &PacketRun| run.events.get(at).cloned().map(Box::new);
+        add(What::Event(at, event(left), event(right)));
+    }
+    if let (Some(left), Some(right)) = (left.disposition, right.disposition)
+        && left != right
+    {
+        add(What::Disposition(left.name().to_owned(), right.name().to_owned()));
+    }
+    if let (Some(left), Some(right)) = (&left.kernel_reason, &right.kernel_reason)
+        && left != right
+    {
+        add(What::KernelReason(left.clone(), right.clone()));
+    }
+    let devices = |run: &PacketRun| {
+        let frames: Vec<String> = run
+            .frames
+            .iter()
+            .map(|frame| format!("{} ({} bytes)", frame.dev, frame.packet.l3().len()))
+            .collect();
+        if frames.is_empty() { "none".to_owned() } else { frames.join(", ") }
+    };
+    let (left_devices, right_devices) = (devices(left), devices(right));
+    if left_devices != right_devices {
+        add(What::Frames(left_devices, right_devices));
+        return;
+    }
+    for (at, (left, right)) in left.frames.iter().zip(&right.frames).enumerate() {
+        let (left, right) = (left.packet.l3(), right.packet.l3());
+        if left != right {
+            let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            add(What::FrameBytes(at, hex(left), hex(right)));
+        }
+    }
+}
