@@ -1,0 +1,68 @@
+//! The Internet checksum (RFC 1071), whole and updated incrementally (RFC 1624, kernel `csum_replace2`, `inet_proto_csum_replace4`).
+
+/// Sum of the 16-bit words of `bytes` on top of `start`, not folded. An odd last byte counts as the high half of a word.
+pub fn sum(bytes: &[u8], start: u32) -> u32 {
+    let mut total = u64::from(start);
+    let mut words = bytes.chunks_exact(2);
+    for word in &mut words {
+        total += u64::from(u16::from_be_bytes([word[0], word[1]]));
+    }
+    if let [last] = words.remainder() {
+        total += u64::from(*last) << 8;
+    }
+    while total > u64::from(u32::MAX) {
+        total = (total & 0xffff_ffff) + (total >> 32);
+    }
+    total as u32
+}
+
+/// Folds a sum to 16 bits and inverts it: what stands in a header.
+pub fn finish(sum: u32) -> u16 {
+    let mut folded = sum;
+    while folded > 0xffff {
+        folded = (folded & 0xffff) + (folded >> 16);
+    }
+    !(folded as u16)
+}
+
+/// Checksum of `bytes`, as it stands in an IPv4 or ICMP header when the field itself is zero. Over bytes that hold a correct checksum, 0.
+pub fn checksum(bytes: &[u8]) -> u16 {
+    finish(sum(bytes, 0))
+}
+
+/// Sum of the IPv4 pseudo header. Addresses in host order; `len` is the length of transport header and data in bytes.
+pub fn pseudo_header(src: u32, dst: u32, protocol: u8, len: u32) -> u32 {
+    let mut bytes = [0u8; 12];
+    bytes[..4].copy_from_slice(&src.to_be_bytes());
+    bytes[4..8].copy_from_slice(&dst.to_be_bytes());
+    bytes[9] = protocol;
+    bytes[10..].copy_from_slice(&(len as u16).to_be_bytes());
+    sum(&bytes, len >> 16)
+}
+
+/// The checksum `old_checksum` after one of the words under it changed from `old` to `new` (`csum_replace2`).
+pub fn replace16(old_checksum: u16, old: u16, new: u16) -> u16 {
+    finish(u32::from(!old_checksum) + u32::from(!old) + u32::from(new))
+}
+
+/// As [`replace16`], for two adjacent words (`csum_replace4`).
+pub fn replace32(old_checksum: u16, old: u32, new: u32) -> u16 {
+    let halves = |value: u32| (value >> 16) + (value & 0xffff);
+    finish(u32::from(!old_checksum) + halves(!old) + halves(new))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn incremental_equals_whole() {
+        let mut bytes = [0x45, 0, 0, 0x54, 0x12, 0x34, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+        let before = checksum(&bytes);
+        bytes[8] = 63;
+        assert_eq!(replace16(before, 0x4006, 0x3f06), checksum(&bytes));
+        bytes[8] = 64;
+        bytes[16..20].copy_from_slice(&[192, 168, 50, 1]);
+        assert_eq!(replace32(before, 0x0a00_0002, 0xc0a8_3201), checksum(&bytes));
+    }
+}
