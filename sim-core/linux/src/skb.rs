@@ -24,6 +24,8 @@ pub struct Skb {
     pub pkt_type: PktType,
     /// Its connection.
     pub ct: SkbCt,
+    /// What a `CT` rule asked for the connection that the packet may make. Taken by conntrack.
+    pub ct_template: Option<CtTemplate>,
     /// Where it is routed to.
     pub dst: Option<Dst>,
     /// The socket that sent it, for packets made here.
@@ -67,6 +69,15 @@ pub enum SkbCt {
         /// In which way.
         info: CtInfo,
     },
+}
+
+/// A conntrack template (`nf_ct_tmpl_alloc`), attached by `CT` in the raw table.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct CtTemplate {
+    /// Zone of the original direction.
+    pub zone_original: u16,
+    /// Zone of the reply direction.
+    pub zone_reply: u16,
 }
 
 /// `enum ip_conntrack_info`.
