@@ -42,6 +42,8 @@ pub struct NetNsConfig {
     pub sets: Vec<IpSet>,
     /// Sockets, where known. `None`: nobody said, so delivery is an assumption.
     pub sockets: Option<Vec<Socket>>,
+    /// While `sockets` is not known: IP protocol and port (0: every port) where nothing listens all the same, because the user says so.
+    pub closed: Vec<(u8, u16)>,
     /// Things that are there but not modelled, and at which point of the walk they matter.
     pub unmodelled: Vec<UnmodelledState>,
     /// What was not given, so that a default stands in for it.
@@ -80,6 +82,8 @@ pub enum MissingState {
     Sockets,
     /// Nothing says which backend the rules run on.
     Backend,
+    /// Both backends have rules, and nothing says which was registered first.
+    RegistrationOrder,
 }
 
 /// Something present in the namespace that the walk cannot evaluate.

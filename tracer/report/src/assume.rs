@@ -97,5 +97,10 @@ fn missing_state(missing: MissingState) -> (&'static str, &'static str, &'static
         MissingState::Backend => {
             ("backend", "the backend that the rules run on", "--assume backend=legacy or backend=nft")
         }
+        MissingState::RegistrationOrder => (
+            "backend-order",
+            "which backend's rules run first at a hook",
+            "--assume backend-order=nft,legacy or backend-order=legacy,nft",
+        ),
     }
 }

@@ -8,6 +8,7 @@ mod chains;
 pub mod flow;
 mod layout;
 pub mod names;
+pub mod netns_names;
 pub mod record;
 mod sentence;
 mod steps;
@@ -16,5 +17,6 @@ mod testing;
 pub mod text;
 
 pub use names::{ChainName, Described, Location, Names, RuleName};
+pub use netns_names::NetNsNames;
 pub use record::{Connection, Remark, SendRecord, WalkRecord};
 pub use sentence::{code, sentence};

@@ -6,6 +6,7 @@
 //!   follows and is one ([`At::Policy`]), also after a RETURN in a built-in chain;
 //! * jumps and gotos carry the chain that they lead to; a REJECT is a drop; a NAT target is an accept (or a drop, where it failed).
 
+use pktwalk_linux::conntrack::status;
 use pktwalk_linux::conntrack::tuple::CtTuple;
 use pktwalk_linux::hook::{Backend, Hook, TableName};
 use pktwalk_linux::reason::Disposition;
@@ -76,6 +77,17 @@ pub struct FrameOut {
     pub packet: Packet,
 }
 
+/// The `IPS_*` bits that are compared. Left out: SEQ_ADJUST, DYING, FIXED_TIMEOUT, TEMPLATE, NAT_CLASH, HELPER and the offload bits, which say how
+/// the kernel keeps an entry and not what it is; the model has none of them.
+pub const CT_STATUS_MASK: u32 = status::EXPECTED
+    | status::SEEN_REPLY
+    | status::ASSURED
+    | status::CONFIRMED
+    | status::SRC_NAT
+    | status::DST_NAT
+    | status::SRC_NAT_DONE
+    | status::DST_NAT_DONE;
+
 /// A connection, as `conntrack -L` would show it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CtSnapshot {
@@ -85,7 +97,7 @@ pub struct CtSnapshot {
     pub reply: CtTuple,
     /// `ct mark`.
     pub mark: u32,
-    /// `IPS_*` bits.
+    /// `IPS_*` bits, those of [`CT_STATUS_MASK`] only.
     pub status: u32,
     /// TCP state, as the tool prints it.
     pub tcp_state: Option<String>,

@@ -10,3 +10,5 @@ pub mod engine;
 pub mod event;
 pub mod expect;
 pub mod file;
+pub mod model;
+pub mod reply;

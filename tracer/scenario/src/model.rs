@@ -1,0 +1,435 @@
+//! [`ModelEngine`]: this project's own walk as an engine.
+//!
+//! It compiles the case's namespace once, walks every packet in order with one state, and turns the recorded steps into the normal form of
+//! [`event`](crate::event). Where both backends have rules and nothing says which was registered first, every packet is walked in both orders;
+//! packets that would fare differently end `Unknown`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pktwalk_linux::choice::{Choice, Seeded};
+use pktwalk_linux::config::{MissingState, NetNsConfig};
+use pktwalk_linux::hook::Hook;
+use pktwalk_linux::ids::CtId;
+use pktwalk_linux::iptables::ast::Policy;
+use pktwalk_linux::netns::{NetNs, NetNsState};
+use pktwalk_linux::reason::{Because, Disposition, End, Locus};
+use pktwalk_linux::skb::SkbCt;
+use pktwalk_linux::trace::{CtResult, PacketTrace, Recorder, RuleVerdict, Step};
+use pktwalk_linux::walk::{Inject, walk};
+use pktwalk_report::netns_names::location;
+use pktwalk_report::{Connection, Names, NetNsNames, Remark, SendRecord, WalkRecord};
+
+use crate::case::{Case, CaseSend, Entry};
+use crate::engine::{Engine, EngineError};
+use crate::event::{
+    At, CT_STATUS_MASK, CtSnapshot, Decided, EngineRun, EventVerdict, FrameOut, PacketRun, ScenarioEvent,
+    SendRun,
+};
+use crate::reply::reply_to;
+
+/// Gives the choice source of each sent packet: replays of a kernel's random choices come in here.
+pub trait Choices {
+    /// The source for the packet at this position of the case. `ns` tells what the ids in the questions mean.
+    fn for_send(&mut self, send: usize, ns: &NetNs) -> Box<dyn Choice>;
+}
+
+/// What the model made of a case, and what is needed to tell it.
+#[derive(Debug)]
+pub struct ModelRun {
+    /// What it saw; every send has its record.
+    pub run: EngineRun,
+    /// The namespace that the records' ids are of.
+    pub ns: NetNs,
+    /// The node's name, for [`ModelRun::names`].
+    pub node: String,
+    /// What compiling the namespace had to say, after what its readers said.
+    pub remarks: Vec<Remark>,
+    /// The replies that were walked, by the position of the packet that they answer: for an engine that has to be given them.
+    pub replies: BTreeMap<usize, CaseSend>,
+}
+
+impl ModelRun {
+    /// The names of the records' ids.
+    pub fn names(&self) -> NetNsNames<'_> {
+        NetNsNames::new(&self.ns, self.node.as_str())
+    }
+}
+
+/// The model as an engine.
+#[derive(Default)]
+pub struct ModelEngine {
+    choices: Option<Box<dyn Choices>>,
+}
+
+impl ModelEngine {
+    /// With random choices from the case's seed.
+    pub fn new() -> ModelEngine {
+        ModelEngine::default()
+    }
+
+    /// With choices from `choices`.
+    pub fn with_choices(choices: Box<dyn Choices>) -> ModelEngine {
+        ModelEngine { choices: Some(choices) }
+    }
+
+    /// As [`Engine::run`], with the namespace that the ids in the records are of.
+    ///
+    /// # Errors
+    /// If a packet enters at a device that the namespace does not have.
+    pub fn walk(&mut self, case: &Case) -> Result<ModelRun, EngineError> {
+        let (ns, diagnostics) = NetNs::compile(case.config.clone());
+        let mut remarks = case.remarks.clone();
+        remarks.extend(diagnostics.into_iter().map(|diagnostic| Remark {
+            severity: diagnostic.severity,
+            message: diagnostic.message,
+            location: location(&ns.config.files, diagnostic.source),
+        }));
+        let mut injects = Vec::with_capacity(case.sends.len());
+        for send in &case.sends {
+            injects.push(inject(&ns, send)?);
+        }
+        let other = other_order(&case.config).map(|config| NetNs::compile(config).0);
+        let mut first = World::new(&ns);
+        let mut second = other.as_ref().map(World::new);
+        let mut seeded = Seeded::new(case.seed);
+        let mut seeded_second = Seeded::new(case.seed);
+        let mut run = EngineRun { engine: self.name().to_owned(), kernel: None, sends: Vec::new() };
+        let mut replies = BTreeMap::new();
+        for (index, inject) in injects.into_iter().enumerate() {
+            let mut sent = match &mut self.choices {
+                Some(choices) => {
+                    let mut choice = choices.for_send(index, &ns);
+                    first.send(&case.node, inject.clone(), choice.as_mut())
+                }
+                None => first.send(&case.node, inject.clone(), &mut seeded),
+            };
+            if let Some(second) = &mut second {
+                let also = match &mut self.choices {
+                    Some(choices) => {
+                        let mut choice = choices.for_send(index, second.ns);
+                        second.send(&case.node, inject, choice.as_mut())
+                    }
+                    None => second.send(&case.node, inject, &mut seeded_second),
+                };
+                sent.if_order_decides(&also);
+            }
+            let mut reply = None;
+            if case.replies
+                && let Some(answer) = reply_to(&sent.record, &first.names(&case.node))
+            {
+                // The reply goes through what the request left behind: the same state.
+                if let Ok(inject) = inject_of(&ns, &answer) {
+                    let mut walked = first.send(&case.node, inject.clone(), &mut seeded);
+                    if let Some(second) = &mut second {
+                        walked.if_order_decides(&second.send(&case.node, inject, &mut seeded_second));
+                    }
+                    reply = Some(walked.record);
+                    replies.insert(index, answer);
+                }
+            }
+            let record = SendRecord { index: index as u32, request: sent.record, reply };
+            run.sends.push(SendRun {
+                packets: sent.packets,
+                conntrack: first.conntrack(),
+                record: Some(record),
+            });
+        }
+        drop(first);
+        Ok(ModelRun { run, node: case.node.clone(), ns, remarks, replies })
+    }
+}
+
+impl Engine for ModelEngine {
+    fn name(&self) -> &'static str {
+        "model"
+    }
+
+    fn run(&mut self, case: &Case) -> Result<EngineRun, EngineError> {
+        self.walk(case).map(|model| model.run)
+    }
+}
+
+fn inject(ns: &NetNs, send: &CaseSend) -> Result<Inject, EngineError> {
+    inject_of(ns, send).map_err(|dev| {
+        let known: Vec<&str> = ns.config.devices.iter().map(|device| device.name.as_str()).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let whose = if ns.config.name.is_empty() {
+            "the namespace".to_owned()
+        } else {
+            format!("namespace {}", ns.config.name)
+        };
+        EngineError::Unsupported {
+            engine: "model",
+            what: format!("{whose} has no device {dev}; its devices: {known}"),
+        }
+    })
+}
+
+/// The error is the name of the device that is not there.
+fn inject_of<'a>(ns: &NetNs, send: &'a CaseSend) -> Result<Inject, &'a str> {
+    Ok(match &send.entry {
+        Entry::Device(name) => {
+            Inject::Rx { dev: ns.dev(name).ok_or(name.as_str())?, packet: send.packet.clone() }
+        }
+        Entry::Local(socket) => {
+            let mut packet = send.packet.clone();
+            packet.clear_mac_header();
+            Inject::Local { packet, socket: *socket }
+        }
+    })
+}
+
+/// The namespace with its backends registered the other way round, if that is not known and could matter.
+fn other_order(config: &NetNsConfig) -> Option<NetNsConfig> {
+    if !config.missing.contains(&MissingState::RegistrationOrder) || config.rulesets.len() < 2 {
+        return None;
+    }
+    let mut other = config.clone();
+    other.rulesets.reverse();
+    Some(other)
+}
+
+/// One namespace under way.
+struct World<'a> {
+    ns: &'a NetNs,
+    state: NetNsState,
+}
+
+/// One packet walked, in both forms.
+struct Sent {
+    record: WalkRecord,
+    packets: Vec<PacketRun>,
+}
+
+impl Sent {
+    /// Makes the end `Unknown` if the packet fared otherwise with the backends registered the other way round.
+    fn if_order_decides(&mut self, also: &Sent) {
+        let told = |packets: &[PacketRun]| -> Vec<_> {
+            packets.iter().map(|packet| (packet.disposition, packet.code, packet.frames.clone())).collect()
+        };
+        if told(&self.packets) == told(&also.packets) {
+            return;
+        }
+        let hook = first_difference(&self.packets, &also.packets).unwrap_or(Hook::Forward);
+        let end = End::unknown(Because::RegistrationOrder { hook });
+        if let Some(packet) = self.record.packets.first_mut() {
+            packet.end = Some(end);
+        }
+        if let Some(packet) = self.packets.first_mut() {
+            packet.disposition = Some(Disposition::Unknown);
+            packet.code = end.code();
+            packet.kernel_reason = None;
+            packet.decided =
+                Decided { node: packet.decided.node.clone(), hook: Some(hook), ..Decided::default() };
+        }
+    }
+}
+
+/// The hook of the first event that two walks of the same packet do not share.
+fn first_difference(one: &[PacketRun], other: &[PacketRun]) -> Option<Hook> {
+    let (one, other) = (&one.first()?.events, &other.first()?.events);
+    let at = one.iter().zip(other).position(|(a, b)| a != b).unwrap_or(one.len().min(other.len()));
+    one.get(at).or_else(|| other.get(at)).map(|event| event.hook)
+}
+
+impl<'a> World<'a> {
+    fn new(ns: &'a NetNs) -> World<'a> {
+        World { ns, state: NetNsState::default() }
+    }
+
+    fn names(&self, node: &str) -> NetNsNames<'a> {
+        NetNsNames::new(self.ns, node)
+    }
+
+    fn send(&mut self, node: &str, inject: Inject, choice: &mut dyn Choice) -> Sent {
+        let mut recorder = Recorder::default();
+        let end = walk(self.ns, &mut self.state, inject, choice, &mut recorder);
+        let mut packets = recorder.packets;
+        if let Some(first) = packets.first_mut()
+            && first.end.is_none()
+        {
+            first.end = Some(end);
+        }
+        let connections = connections(&packets, &self.state);
+        let record = WalkRecord { packets, connections };
+        let names = self.names(node);
+        let packets = record.packets.iter().map(|packet| packet_run(packet, &names)).collect();
+        Sent { record, packets }
+    }
+
+    fn conntrack(&self) -> Vec<CtSnapshot> {
+        let mut entries: Vec<CtSnapshot> = self
+            .state
+            .ct
+            .confirmed(self.state.now_ns)
+            .map(|(_, entry)| CtSnapshot {
+                original: entry.original,
+                reply: entry.reply,
+                mark: entry.mark,
+                status: entry.status & CT_STATUS_MASK,
+                tcp_state: entry.tcp.map(|state| state.name().to_owned()),
+                zone: entry.zone_original,
+            })
+            .collect();
+        entries.sort();
+        entries
+    }
+}
+
+/// The connections that the steps of these packets speak of, as they are now.
+fn connections(packets: &[PacketTrace], state: &NetNsState) -> BTreeMap<CtId, Connection> {
+    let mut ids = BTreeSet::new();
+    for packet in packets {
+        if let SkbCt::Entry { id, .. } = packet.ct {
+            ids.insert(id);
+        }
+        for recorded in &packet.steps {
+            match recorded.step {
+                Step::CtLookup { result: CtResult::Entry { id, .. }, .. } | Step::CtConfirm { id, .. } => {
+                    ids.insert(id);
+                }
+                _ => {}
+            }
+        }
+    }
+    ids.into_iter()
+        .filter_map(|id| {
+            let entry = state.ct.get(id)?;
+            let connection = Connection {
+                original: entry.original,
+                reply: entry.reply,
+                mark: entry.mark,
+                status: entry.status,
+                tcp_state: entry.tcp.map(|state| state.name()),
+            };
+            Some((id, connection))
+        })
+        .collect()
+}
+
+/// The recorded walk of one packet in the form that engines are compared in.
+pub fn packet_run(packet: &PacketTrace, names: &dyn Names) -> PacketRun {
+    let frames = packet
+        .frames
+        .iter()
+        .map(|(dev, frame)| FrameOut { dev: names.device(*dev), packet: frame.clone() })
+        .collect();
+    PacketRun {
+        parent: packet.parent,
+        events: events(packet, names),
+        frames,
+        disposition: packet.end.as_ref().map(|end| end.disposition),
+        code: packet.end.as_ref().and_then(End::code),
+        kernel_reason: packet
+            .end
+            .as_ref()
+            .and_then(|end| end.code)
+            .map(|code| code.kernel_reason().to_owned()),
+        decided: decided(packet, names),
+    }
+}
+
+fn events(packet: &PacketTrace, names: &dyn Names) -> Vec<ScenarioEvent> {
+    let mut events = Vec::new();
+    for recorded in &packet.steps {
+        match recorded.step {
+            Step::Rule { hook, rule, verdict, mark_before, mark, .. } => {
+                let rule = names.rule(rule);
+                let verdict = match verdict {
+                    RuleVerdict::Accept => EventVerdict::Accept,
+                    RuleVerdict::Drop => EventVerdict::Drop,
+                    RuleVerdict::Return => EventVerdict::Return,
+                    RuleVerdict::Continue => EventVerdict::Continue,
+                    RuleVerdict::Jump(to) => EventVerdict::Jump(names.chain(to).chain),
+                    RuleVerdict::Goto(to) => EventVerdict::Goto(names.chain(to).chain),
+                    RuleVerdict::Stolen => EventVerdict::Stolen,
+                    RuleVerdict::Unknown => EventVerdict::Unknown,
+                };
+                events.push(ScenarioEvent {
+                    hook,
+                    backend: rule.chain.backend,
+                    table: rule.chain.table,
+                    chain: rule.chain.chain,
+                    at: At::Rule(rule.position),
+                    verdict,
+                    mark_before: Some(mark_before),
+                    mark: Some(mark),
+                });
+            }
+            Step::ChainEnd { hook, chain, .. } => {
+                let chain = names.chain(chain);
+                events.push(ScenarioEvent {
+                    hook,
+                    backend: chain.backend,
+                    table: chain.table,
+                    chain: chain.chain,
+                    at: At::End,
+                    verdict: EventVerdict::Return,
+                    mark_before: Some(recorded.mark),
+                    mark: Some(recorded.mark),
+                });
+            }
+            Step::ChainPolicy { hook, chain, policy, .. } => {
+                let chain = names.chain(chain);
+                events.push(ScenarioEvent {
+                    hook,
+                    backend: chain.backend,
+                    table: chain.table,
+                    chain: chain.chain,
+                    at: At::Policy,
+                    verdict: match policy {
+                        Policy::Accept => EventVerdict::Accept,
+                        Policy::Drop => EventVerdict::Drop,
+                    },
+                    mark_before: Some(recorded.mark),
+                    mark: Some(recorded.mark),
+                });
+            }
+            _ => {}
+        }
+    }
+    events
+}
+
+fn decided(packet: &PacketTrace, names: &dyn Names) -> Decided {
+    let mut decided = Decided { node: names.node().to_owned(), ..Decided::default() };
+    let Some(end) = &packet.end else { return decided };
+    match (end.locus, end.because) {
+        (Some(Locus::Rule { hook, rule }), _) => {
+            let rule = names.rule(rule);
+            decided.hook = Some(hook);
+            decided.table = Some(rule.chain.table);
+            decided.chain = Some(rule.chain.chain);
+            decided.rule = Some(rule.position);
+        }
+        (Some(Locus::Policy { hook, chain }), _) => {
+            let chain = names.chain(chain);
+            decided.hook = Some(hook);
+            decided.table = Some(chain.table);
+            decided.chain = Some(chain.chain);
+        }
+        (Some(Locus::Conntrack { hook }), _) | (None, Some(Because::RegistrationOrder { hook })) => {
+            decided.hook = Some(hook);
+        }
+        (None, Some(Because::Match { rule, .. } | Because::Target { rule } | Because::Set { rule, .. })) => {
+            let rule = names.rule(rule);
+            decided.hook = last_hook(packet);
+            decided.table = Some(rule.chain.table);
+            decided.chain = Some(rule.chain.chain);
+            decided.rule = Some(rule.position);
+        }
+        _ => {}
+    }
+    decided
+}
+
+/// The hook of the last step that was at one.
+fn last_hook(packet: &PacketTrace) -> Option<Hook> {
+    packet.steps.iter().rev().find_map(|recorded| match recorded.step {
+        Step::ChainEnter { hook, .. }
+        | Step::Rule { hook, .. }
+        | Step::ChainEnd { hook, .. }
+        | Step::ChainPolicy { hook, .. } => Some(hook),
+        _ => None,
+    })
+}
