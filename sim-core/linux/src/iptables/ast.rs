@@ -211,9 +211,9 @@ pub enum Match {
     /// `-m physdev`.
     Physdev(Box<PhysdevMatch>),
     /// `-m iprange`.
-    Iprange(IprangeMatch),
+    Iprange(Box<IprangeMatch>),
     /// `-m set`.
-    Set(SetMatch),
+    Set(Box<SetMatch>),
     /// `-m owner`.
     Owner(OwnerMatch),
     /// `-m statistic`.
@@ -229,7 +229,7 @@ pub enum Match {
 /// A match or target that is not modelled: its name and the words that follow, unquoted.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Unmodelled {
-    /// As after `-m` or `-j`.
+    /// As after `-m` or `-j`. Empty where no name could be told: then the words are the whole of it.
     pub name: String,
     /// Everything up to the next `-m`/`-j`/`-g`, in order, `!` included.
     pub words: Vec<String>,
@@ -266,7 +266,7 @@ pub struct UdpMatch {
     pub dport: Option<Neg<PortRange>>,
 }
 
-/// ICMP type and code. Type 255 with codes 0 to 255 is `any`.
+/// ICMP type and code (of ICMPv6, `-m icmp6`, in a [`Family::V6`] file). Type 255 with codes 0 to 255 is `any`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct IcmpMatch {
     /// `!`.
@@ -422,7 +422,7 @@ pub struct HashlimitMatch {
     pub above: bool,
     /// The rate in its unit.
     pub rate: HashlimitRate,
-    /// `--hashlimit-burst`; `None` leaves the tool's default (5 packets).
+    /// `--hashlimit-burst`: packets, or bytes with a rate of bytes. `None` leaves the tool's default (5 packets, or no burst beyond the rate).
     pub burst: Option<u32>,
     /// `--hashlimit-mode`.
     pub mode: HashlimitMode,
@@ -436,7 +436,7 @@ pub struct HashlimitMatch {
     pub max: Option<u32>,
     /// `--hashlimit-htable-gcinterval`, milliseconds.
     pub gc_interval: Option<u32>,
-    /// `--hashlimit-htable-expire`, milliseconds.
+    /// `--hashlimit-htable-expire`, milliseconds; `None` is one unit of the rate as it is printed (15 seconds with bytes).
     pub expire: Option<u32>,
     /// `--hashlimit-rate-match`.
     pub rate_match: bool,
@@ -642,7 +642,7 @@ pub enum Target {
     /// `CONNMARK`.
     Connmark(ConnmarkTarget),
     /// `CT`.
-    Ct(CtTarget),
+    Ct(Box<CtTarget>),
     /// `DNAT`.
     Dnat(NatTarget),
     /// `SNAT`.
@@ -747,9 +747,11 @@ pub enum ConnmarkTarget {
     },
 }
 
-/// `CT`.
+/// `CT`, and `NOTRACK`, which the kernel keeps as `CT --notrack`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct CtTarget {
+    /// Whether it was written `NOTRACK` (`XT_CT_NOTRACK_ALIAS`); `notrack` is set then. It only decides how the rule is printed.
+    pub alias: bool,
     /// `--notrack`.
     pub notrack: bool,
     /// `--zone`, `--zone-orig`, `--zone-reply`.

@@ -83,7 +83,7 @@ fn protocol_match(rng: &mut Rng, ip: &mut IpMatch) -> Option<Match> {
                 let flags = match rng.below(4) {
                     0 | 1 => TcpFlags { mask: 0x17, comp: 0x02 },
                     2 => TcpFlags { mask: 0x3f, comp: 0x10 },
-                    _ => TcpFlags { mask: rng.below(256) as u8, comp: rng.below(256) as u8 },
+                    _ => TcpFlags { mask: rng.below(64) as u8, comp: rng.below(64) as u8 },
                 };
                 neg(rng, flags)
             }),
@@ -314,7 +314,7 @@ fn iprange(rng: &mut Rng) -> Match {
     };
     let src = rng.maybe(50, range);
     let dst = if src.is_none() { Some(range(rng)) } else { rng.maybe(40, range) };
-    Match::Iprange(IprangeMatch { src, dst })
+    Match::Iprange(Box::new(IprangeMatch { src, dst }))
 }
 
 fn set(rng: &mut Rng, sets: &[IpSet]) -> Option<Match> {
@@ -333,7 +333,7 @@ fn set(rng: &mut Rng, sets: &[IpSet]) -> Option<Match> {
         _ => dimensions,
     };
     let dirs = (0..count).map(|_| *rng.pick(&[SetDir::Src, SetDir::Dst])).collect();
-    Some(Match::Set(SetMatch {
+    Some(Match::Set(Box::new(SetMatch {
         not: rng.chance(20),
         name: set.name.clone(),
         dirs,
@@ -342,7 +342,7 @@ fn set(rng: &mut Rng, sets: &[IpSet]) -> Option<Match> {
         no_update_subcounters: false,
         packets: None,
         bytes: None,
-    }))
+    })))
 }
 
 fn owner(rng: &mut Rng, place: Place) -> Option<Match> {

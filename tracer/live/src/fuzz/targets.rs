@@ -37,7 +37,7 @@ pub fn target(rng: &mut Rng, place: Place, callees: &[&str], ip: &mut IpMatch) -
 
 fn of_table(rng: &mut Rng, place: Place, ip: &mut IpMatch) -> Option<Target> {
     match place.table {
-        TableName::Raw => Some(Target::Ct(match rng.below(4) {
+        TableName::Raw => Some(Target::Ct(Box::new(match rng.below(4) {
             0 => CtTarget {
                 zone: Some(match rng.below(3) {
                     0 => CtTargetZone { id: Some(7), original: true, reply: false },
@@ -47,7 +47,7 @@ fn of_table(rng: &mut Rng, place: Place, ip: &mut IpMatch) -> Option<Target> {
                 ..CtTarget::default()
             },
             _ => CtTarget { notrack: true, ..CtTarget::default() },
-        })),
+        }))),
         TableName::Nat => nat(rng, place, ip),
         TableName::Mangle => match rng.below(3) {
             0 => Some(Target::Checksum),
