@@ -6,6 +6,8 @@
 pub mod assume;
 mod chains;
 pub mod flow;
+pub mod json;
+mod json_step;
 mod layout;
 pub mod names;
 pub mod netns_names;
@@ -16,6 +18,7 @@ mod steps;
 mod testing;
 pub mod text;
 
+pub use json_step::{JsonStep, NetfilterStep};
 pub use names::{ChainName, Described, Location, Names, RuleName};
 pub use netns_names::NetNsNames;
 pub use record::{Connection, Remark, SendRecord, WalkRecord};

@@ -322,3 +322,17 @@ pub(crate) fn made_by(by: MadeBy) -> &'static str {
         MadeBy::Fragment => "a fragment",
     }
 }
+
+/// As [`made_by`], as a word for scripts.
+pub(crate) fn made_by_key(by: MadeBy) -> &'static str {
+    match by {
+        MadeBy::Injected => "given",
+        MadeBy::IcmpError => "icmp-error",
+        MadeBy::RejectIcmp => "reject-icmp",
+        MadeBy::RejectReset => "reject-reset",
+        MadeBy::TcpReset => "tcp-reset",
+        MadeBy::EchoReply => "echo-reply",
+        MadeBy::Arp => "arp",
+        MadeBy::Fragment => "fragment",
+    }
+}
