@@ -2,6 +2,12 @@
 
 pub mod ast;
 
+mod names;
+mod print;
+mod print_match;
+mod print_target;
+mod rate;
+
 use crate::diag::Diagnostic;
 use crate::hook::Family;
 use ast::{Match, Rule, SaveFile, Target};
@@ -13,21 +19,27 @@ pub fn parse(_text: &[u8], _file: u32, family: Family) -> (SaveFile, Vec<Diagnos
 }
 
 /// As iptables-save prints it (with `-c` where `counters`), without the comment lines.
-pub fn print(_save: &SaveFile, _counters: bool) -> String {
-    String::new()
+pub fn print(save: &SaveFile, counters: bool) -> String {
+    print::save_file(save, counters)
 }
 
 /// What stands after `-A CHAIN `; empty for a rule without any condition or target.
-pub fn print_rule(_rule: &Rule, _family: Family) -> String {
-    String::new()
+pub fn print_rule(rule: &Rule, family: Family) -> String {
+    let mut line = print::Line::default();
+    print::push_rule(&mut line, rule, family);
+    line.0
 }
 
 /// `-m NAME` with its options.
-pub fn print_match(_match: &Match, _family: Family) -> String {
-    String::new()
+pub fn print_match(one: &Match, family: Family) -> String {
+    let mut line = print::Line::default();
+    print_match::push_match(&mut line, one, family);
+    line.0
 }
 
 /// `-j NAME` with its options; empty for no target.
-pub fn print_target(_target: &Target, _family: Family) -> String {
-    String::new()
+pub fn print_target(target: &Target, family: Family) -> String {
+    let mut line = print::Line::default();
+    print_target::push_target(&mut line, target, family);
+    line.0
 }
