@@ -4,11 +4,19 @@
 //! after the driver handed it over. Header views borrow from it. Nothing in here knows of rules or routes, and nothing
 //! panics on any bytes.
 
+mod arp;
+pub mod build;
 pub mod checksum;
 mod ipv4;
+pub mod names;
 mod packet;
+pub mod rewrite;
+pub mod sctp;
+pub mod spec;
 mod transport;
+pub mod verify;
 
+pub use arp::{ArpFields, arp_op};
 pub use ipv4::{Ipv4Error, Ipv4Fields};
 pub use packet::{EtherType, MacAddr, Packet};
 pub use transport::{IcmpFields, TcpFields, UdpFields, tcp_flag};
