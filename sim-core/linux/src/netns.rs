@@ -10,9 +10,10 @@ use crate::fib::Fib;
 use crate::ids::DevId;
 use crate::ipset::CompiledSets;
 use crate::netfilter::{Netfilter, RuleState};
-use crate::skb::Skb;
 use crate::sysctl::Sysctls;
 use crate::trace::Sink;
+use crate::walk::Made;
+use crate::walk::links::Links;
 
 /// A namespace compiled for walking. Names are resolved, rules are flat arrays; nothing in it changes while packets pass.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct NetNs {
     pub netfilter: Netfilter,
     /// Sets, in the order of [`NetNsConfig::sets`].
     pub sets: CompiledSets,
+    /// Neighbours, bridge ports, sockets.
+    pub(crate) links: Links,
     dev_by_name: BTreeMap<String, DevId>,
 }
 
@@ -54,7 +57,7 @@ pub struct Cx<'a, S: Sink> {
     /// Who is told.
     pub sink: &'a mut S,
     /// Packets that were made because of this one, to be walked after it.
-    pub made: Vec<Skb>,
+    pub made: Vec<Made>,
 }
 
 impl NetNs {
@@ -74,7 +77,8 @@ impl NetNs {
         let sets = CompiledSets::compile(&config, &mut diagnostics);
         let fib = Fib::compile(&config, &dev_by_name, &sysctls, &mut diagnostics);
         let netfilter = Netfilter::compile(&config, &dev_by_name, &mut diagnostics);
-        (NetNs { config, sysctls, fib, netfilter, sets, dev_by_name }, diagnostics)
+        let links = Links::compile(&config, &dev_by_name, &mut diagnostics);
+        (NetNs { config, sysctls, fib, netfilter, sets, links, dev_by_name }, diagnostics)
     }
 
     /// The device of this name.

@@ -138,6 +138,10 @@ drop_codes! {
     TtlExpired = "TTL_EXPIRED", "IP_INHDR";
     /// Larger than the MTU, and DF is set.
     FragNeeded = "FRAG_NEEDED", "PKT_TOO_BIG";
+    /// A packet for one host in a frame for many, with `drop_unicast_in_l2_multicast`.
+    UnicastInL2Multicast = "UNICAST_IN_L2_MULTICAST", "UNICAST_IN_L2_MULTICAST";
+    /// Multicast to a group that nobody here is in.
+    NoMulticastMember = "NO_MULTICAST_MEMBER", "NOT_SPECIFIED";
     /// A frame sent to everyone on the link, with an address that would have to be forwarded.
     LinkBroadcastForward = "LINK_BROADCAST_FORWARD", "NOT_SPECIFIED";
     /// Strict source route whose next hop is behind a gateway.
@@ -152,6 +156,8 @@ drop_codes! {
     UdpChecksum = "UDP_CHECKSUM", "UDP_CSUM";
     /// The ICMP checksum is wrong on delivery.
     IcmpChecksum = "ICMP_CHECKSUM", "ICMP_CSUM";
+    /// An ICMP type that the stack does not know, or does not take from a broadcast.
+    IcmpUnhandled = "ICMP_UNHANDLED", "INVALID_PROTO";
     /// The next hop's hardware address could not be resolved.
     NeighFailed = "NEIGH_FAILED", "NEIGH_FAILED";
     /// The output device is down.
@@ -162,6 +168,8 @@ drop_codes! {
     BridgePortState = "BRIDGE_PORT_STATE", "BRIDGE_INGRESS_STP_STATE";
     /// No port of the bridge that the frame may go out of.
     BridgeNoPort = "BRIDGE_NO_PORT", "NOT_SPECIFIED";
+    /// Larger than the MTU of the bridge port that it would leave by: bridges do not cut and do not tell.
+    BridgePortMtu = "BRIDGE_PORT_MTU", "NOT_SPECIFIED";
     /// A source hardware address that no frame may have.
     BadMacSource = "BAD_MAC_SOURCE", "MAC_INVALID_SOURCE";
     /// A packet made here has no route; the sender is told by an error code, nothing leaves.

@@ -53,6 +53,8 @@ pub enum MadeBy {
     Arp,
     /// A piece of a larger packet.
     Fragment,
+    /// A copy: of a frame that a bridge floods, of a broadcast that its sender hears itself.
+    Copy,
 }
 
 /// `skb->_nfct`.

@@ -208,15 +208,18 @@ fn area(code: DropCode) -> &'static str {
         DropCode::TtlExpired
         | DropCode::FragNeeded
         | DropCode::LinkBroadcastForward
+        | DropCode::UnicastInL2Multicast
+        | DropCode::NoMulticastMember
         | DropCode::StrictSourceRoute => "forwarding",
         DropCode::NoSocket
         | DropCode::NoProtocol
         | DropCode::TcpChecksum
         | DropCode::UdpChecksum
-        | DropCode::IcmpChecksum => "delivery",
+        | DropCode::IcmpChecksum
+        | DropCode::IcmpUnhandled => "delivery",
         DropCode::NeighFailed => "neighbour",
         DropCode::DeviceDown | DropCode::DummyDevice => "device",
-        DropCode::BridgePortState | DropCode::BridgeNoPort => "bridge",
+        DropCode::BridgePortState | DropCode::BridgeNoPort | DropCode::BridgePortMtu => "bridge",
         DropCode::ArpIgnored => "arp",
     }
 }
@@ -328,6 +331,13 @@ fn freed(code: DropCode, end: &End, packet: &PacketTrace, names: &dyn Names) -> 
         }
         DropCode::TcpChecksum => "the TCP checksum is wrong".to_owned(),
         DropCode::UdpChecksum => "the UDP checksum is wrong".to_owned(),
+        DropCode::IcmpUnhandled => {
+            "the stack does not know the ICMP type, or does not take it from a broadcast".to_owned()
+        }
+        DropCode::UnicastInL2Multicast => {
+            "its frame was sent to many, and drop_unicast_in_l2_multicast is on".to_owned()
+        }
+        DropCode::NoMulticastMember => "nobody here is in the multicast group".to_owned(),
         DropCode::IcmpChecksum => "the ICMP checksum is wrong".to_owned(),
         DropCode::NeighFailed => match next_hop(packet) {
             Some(addr) => format!("{} does not answer ARP", endpoint(addr, None)),
@@ -344,6 +354,9 @@ fn freed(code: DropCode, end: &End, packet: &PacketTrace, names: &dyn Names) -> 
             _ => "a dummy device drops what is sent".to_owned(),
         },
         DropCode::BridgePortState => "the bridge port does not forward".to_owned(),
+        DropCode::BridgePortMtu => {
+            "it does not fit the MTU of the bridge port that it would leave by".to_owned()
+        }
         DropCode::BridgeNoPort => "no port of the bridge may have the frame".to_owned(),
         DropCode::BadMacSource => "the source hardware address is one that no frame may have".to_owned(),
         DropCode::NoOutputRoute => format!("no route to {} for a packet made here", dst()),

@@ -320,6 +320,7 @@ pub(crate) fn made_by(by: MadeBy) -> &'static str {
         MadeBy::EchoReply => "an echo reply",
         MadeBy::Arp => "ARP",
         MadeBy::Fragment => "a fragment",
+        MadeBy::Copy => "a copy",
     }
 }
 

@@ -232,6 +232,11 @@ impl Fib {
         }
     }
 
+    /// `fib_lookup`, heeding carriers; which of several nexthops is taken is left to [`Fib::select_nexthop`].
+    pub(crate) fn lookup_plain(&self, key: &FlowKey) -> FibResult {
+        self.lookup_first(key, Links::Heed)
+    }
+
     /// What `fib_get_table(RT_TABLE_LOCAL)` gives: until the first routing rule is added it is one with main.
     pub(super) fn local_table(&self) -> Option<&Table> {
         self.merged.as_ref().or_else(|| self.tables.get(&TABLE_LOCAL))

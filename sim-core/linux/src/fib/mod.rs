@@ -14,6 +14,7 @@ mod validate;
 use std::collections::BTreeMap;
 
 pub use addr::AddrType;
+pub(crate) use addr::{is_local_multicast, is_multicast};
 pub use lookup::{FibError, FibMatch, FibResult, FlowKey, lookup};
 pub use validate::{SourceVerdict, rpfilter_match, validate_source};
 

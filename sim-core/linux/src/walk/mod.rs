@@ -1,18 +1,52 @@
 //! The walk of a packet through a namespace: receive, route, deliver, forward, send.
+//!
+//! A packet goes from stage to stage ([`Stage`]) in a loop; nothing recurses. What the stack makes because of it (ICMP errors, resets, echo
+//! replies, ARP answers, copies that a bridge floods) is queued and walked after it.
+//!
+//! Models Linux 6.18, IPv4. Left out: early demux (it changes no decision that is modelled), IPsec, multicast routing, VLAN devices and VLAN
+//! filtering, tunnels, traffic control and XDP (a walk that meets one ends `Unknown`), TCP state machines behind a socket.
+
+mod arp;
+mod bridge;
+mod build;
+mod deliver;
+mod forward;
+mod icmp;
+mod input;
+mod limit;
+pub(crate) mod links;
+mod options;
+mod output;
+mod reject;
+mod rx;
+mod socket;
+mod xmit;
+
+use std::collections::VecDeque;
+
+use pktwalk_packet::{EtherType, Ipv4Fields, MacAddr, Packet};
+use rustc_hash::FxHashMap;
 
 use crate::choice::Choice;
 use crate::ids::DevId;
-use crate::iptables::ast::RejectWith;
-use crate::netfilter::HookState;
+use crate::iptables::ast::PktType;
+use crate::limits;
 use crate::netns::{Cx, NetNs, NetNsState};
-use crate::reason::{Because, DropCode, End};
-use crate::skb::{Skb, SkbSocket};
-use crate::trace::Sink;
-use pktwalk_packet::Packet;
+use crate::reason::{Because, Disposition, End};
+use crate::skb::{MadeBy, Skb, SkbCt, SkbSocket};
+use crate::trace::{Sink, Step};
+
+pub(crate) use output::reroute;
+pub(crate) use reject::reject;
 
 /// What the stack remembers between packets, apart from conntrack and rules.
 #[derive(Clone, Debug, Default)]
-pub struct StackState {}
+pub struct StackState {
+    /// Learned addresses of bridges.
+    fdb: FxHashMap<(DevId, MacAddr), DevId>,
+    /// Rate limits of ICMP errors and redirects.
+    rates: limit::Rates,
+}
 
 /// Where a packet enters.
 #[derive(Clone, Debug)]
@@ -33,24 +67,195 @@ pub enum Inject {
     },
 }
 
+/// A packet that was made because of another, and where it starts.
+#[derive(Clone, Debug)]
+pub struct Made {
+    skb: Skb,
+    stage: Stage,
+    /// What was found out about it when it was made.
+    steps: Vec<Step>,
+    bridged: Option<Bridged>,
+}
+
+/// What bridge netfilter keeps with a packet (`struct nf_bridge_info`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Bridged {
+    /// The port that it came in by.
+    phys_in: DevId,
+    /// It was addressed to another host.
+    other_host: bool,
+}
+
+/// Where a packet is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// Received by `skb.in_dev`.
+    Receive,
+    /// To be sent by the bridge by one port (`__br_forward`). `local`: the namespace itself sends it.
+    BridgePort { bridge: DevId, port: DevId, local: bool },
+    /// At the beginning of local output, with a route.
+    LocalOut,
+    /// Complete with its link-layer header, at a device.
+    Transmit(DevId),
+    /// Received, for the IP layer.
+    Ip,
+    /// Routed to this namespace.
+    Deliver,
+    /// Routed through.
+    Forward,
+    /// In front of POSTROUTING.
+    Output,
+    /// The copy of a broadcast made here that the namespace hears itself.
+    LoopCopy,
+    /// ARP.
+    Arp,
+}
+
+/// What a stage says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Next {
+    Go(Stage),
+    End(End),
+}
+
+impl Next {
+    fn unknown(because: Because) -> Next {
+        Next::End(End::unknown(because))
+    }
+
+    fn not_modelled(what: &'static str) -> Next {
+        Next::unknown(Because::NotModelled(what))
+    }
+}
+
+/// A packet under way, with what the kernel keeps in its control block.
+struct Flight {
+    skb: Skb,
+    /// Bridge netfilter has it, or had it on its way here.
+    bridged: Option<Bridged>,
+    /// PREROUTING was done by bridge netfilter (`ip_sabotage_in`).
+    prerouted: bool,
+    /// `IPSKB_FORWARDED`.
+    forwarded: bool,
+    /// Options were read and stand at these places.
+    options: Option<options::Options>,
+}
+
+/// A header of nothing, for frames that are not IPv4.
+const NO_IP: Ipv4Fields = Ipv4Fields {
+    src: 0,
+    dst: 0,
+    protocol: 0,
+    tos: 0,
+    ttl: 0,
+    header_len: 20,
+    total_len: 0,
+    id: 0,
+    dont_fragment: false,
+    more_fragments: false,
+    frag_offset: 0,
+};
+
+fn skb_of(packet: Packet, made_by: MadeBy) -> Skb {
+    let ip = match packet.ethertype() {
+        EtherType::IPV4 => Ipv4Fields::parse(packet.l3()).unwrap_or(NO_IP),
+        _ => NO_IP,
+    };
+    Skb {
+        packet,
+        ip,
+        mark: 0,
+        priority: 0,
+        in_dev: None,
+        in_port: None,
+        pkt_type: PktType::Unicast,
+        ct: SkbCt::None,
+        ct_template: None,
+        dst: None,
+        sk: None,
+        made_by,
+    }
+}
+
 /// Walks one packet and everything that is made because of it. The end is the given packet's; those of the others go to the sink.
 pub fn walk<S: Sink>(
-    _ns: &NetNs,
-    _state: &mut NetNsState,
-    _inject: Inject,
-    _choice: &mut dyn Choice,
-    _sink: &mut S,
+    ns: &NetNs,
+    state: &mut NetNsState,
+    inject: Inject,
+    choice: &mut dyn Choice,
+    sink: &mut S,
 ) -> End {
-    End::unknown(Because::NotModelled("everything"))
+    let mut cx = Cx { ns, state, choice, sink, made: Vec::new() };
+    let mut visits = 0;
+    let first = match inject {
+        Inject::Rx { dev, packet } => {
+            let mut skb = skb_of(packet, MadeBy::Injected);
+            skb.in_dev = Some(dev);
+            if ns.config.devices.get(dev.index()).is_some() {
+                rx::give_mac_header(&cx, dev, &mut skb);
+            }
+            cx.sink.begin(None, &skb);
+            fly(&mut cx, Flight::new(skb), Stage::Receive, &mut visits)
+        }
+        Inject::Local { packet, socket } => {
+            let mut skb = skb_of(packet, MadeBy::Injected);
+            skb.sk = Some(socket);
+            cx.sink.begin(None, &skb);
+            match output::local_packet(&mut cx, &mut skb) {
+                Ok(()) => fly(&mut cx, Flight::new(skb), Stage::LocalOut, &mut visits),
+                Err(end) => end,
+            }
+        }
+    };
+    cx.sink.end(&first);
+    let mut queue: VecDeque<(u32, Made)> = cx.made.drain(..).map(|made| (0, made)).collect();
+    let mut number = 0;
+    while let Some((parent, made)) = queue.pop_front() {
+        number += 1;
+        cx.sink.begin(Some(parent), &made.skb);
+        for step in made.steps {
+            cx.sink.step(&made.skb, step);
+        }
+        let flight = Flight { bridged: made.bridged, ..Flight::new(made.skb) };
+        let end = fly(&mut cx, flight, made.stage, &mut visits);
+        cx.sink.end(&end);
+        queue.extend(cx.made.drain(..).map(|made| (number, made)));
+    }
+    first
 }
 
-/// `ip_route_me_harder`, in OUTPUT after mangle or nat changed what routing depends on. `at.out_dev` stays what it was; `skb.dst` changes.
-pub(crate) fn reroute<S: Sink>(_cx: &mut Cx<'_, S>, _at: HookState, _skb: &mut Skb) -> Result<(), DropCode> {
-    Ok(())
+/// Takes a packet from stage to stage to its end.
+fn fly<S: Sink>(cx: &mut Cx<'_, S>, mut flight: Flight, mut stage: Stage, visits: &mut u32) -> End {
+    loop {
+        if matches!(stage, Stage::Receive | Stage::LocalOut) {
+            if *visits >= limits::VISITS {
+                return End::plain(Disposition::LimitReached);
+            }
+            *visits += 1;
+        }
+        let next = match stage {
+            Stage::Receive => rx::receive(cx, &mut flight),
+            Stage::BridgePort { bridge, port, local } => {
+                bridge::port_send(cx, &mut flight, bridge, port, local)
+            }
+            Stage::LocalOut => output::local_out(cx, &mut flight),
+            Stage::Transmit(dev) => xmit::transmit(cx, &mut flight, dev),
+            Stage::Ip => rx::ip_receive(cx, &mut flight),
+            Stage::Deliver => deliver::deliver(cx, &mut flight),
+            Stage::Forward => forward::forward(cx, &mut flight),
+            Stage::Output => xmit::output(cx, &mut flight),
+            Stage::LoopCopy => xmit::loop_copy(cx, &mut flight),
+            Stage::Arp => arp::receive(cx, &mut flight),
+        };
+        match next {
+            Next::Go(to) => stage = to,
+            Next::End(end) => return end,
+        }
+    }
 }
 
-/// REJECT: makes the answer to `skb` (an ICMP error or a RST), to be walked after it. `false` if none may be sent (`nf_send_unreach`,
-/// `nf_send_reset`).
-pub(crate) fn reject<S: Sink>(_cx: &mut Cx<'_, S>, _at: HookState, _skb: &Skb, _with: RejectWith) -> bool {
-    false
+impl Flight {
+    fn new(skb: Skb) -> Flight {
+        Flight { skb, bridged: None, prerouted: false, forwarded: false, options: None }
+    }
 }

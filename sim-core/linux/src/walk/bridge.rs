@@ -1,0 +1,369 @@
+//! Bridges (`br_handle_frame`, `br_handle_frame_finish`, `br_dev_xmit`, `__br_forward`) and what bridge netfilter adds for IPv4
+//! (`br_nf_pre_routing`, `br_nf_forward`, `br_nf_post_routing`).
+//!
+//! Modelled: local delivery, forwarding by the forwarding database (configured and learned), flooding, hairpin, isolation, port states, the
+//! group addresses that stay on the link. Left out: VLAN filtering (`Unknown`), IGMP snooping (multicast is flooded, as without a querier),
+//! neighbour suppression, STP's own frames.
+
+use pktwalk_packet::{EtherType, MacAddr};
+
+use super::input::{Asks, Input};
+use super::{Bridged, Flight, Made, Next, Stage, input, output, rx, xmit};
+use crate::config::DeviceKind;
+use crate::fib::FlowKey;
+use crate::hook::Hook;
+use crate::ids::DevId;
+use crate::iptables::ast::PktType;
+use crate::netfilter::{HookState, HookVerdict, run_hook};
+use crate::netns::{Cx, NetNs};
+use crate::reason::{Because, DropCode, End, Locus};
+use crate::skb::MadeBy;
+use crate::trace::{BridgeDecision, RouteCause, RouteResult, Sink, Step};
+
+/// 01:80:c2:00:00:00 to 0f.
+fn is_link_local(mac: MacAddr) -> bool {
+    matches!(mac.0, [0x01, 0x80, 0xc2, 0, 0, last] if last < 16)
+}
+
+fn is_valid_source(mac: MacAddr) -> bool {
+    !mac.is_multicast() && mac != MacAddr::default()
+}
+
+/// Whether a port takes part at all.
+fn forwards(ns: &NetNs, bridge: DevId, port: DevId) -> bool {
+    let (device, bridge) = (ns.device(port), ns.device(bridge));
+    device.up && device.carrier && device.port.forwarding && bridge.up
+}
+
+/// `should_deliver`: whether a frame may go out of a port. `from` is none for frames that the namespace itself sends.
+fn may_leave(ns: &NetNs, bridge: DevId, port: DevId, from: Option<DevId>) -> bool {
+    let to = &ns.device(port).port;
+    let isolated = from.is_some_and(|from| ns.device(from).port.isolated && to.isolated);
+    (to.hairpin || from != Some(port)) && forwards(ns, bridge, port) && !isolated
+}
+
+/// The port that the forwarding database gives; `Some(None)`: the bridge's own.
+fn find<S: Sink>(cx: &Cx<'_, S>, bridge: DevId, mac: MacAddr) -> Option<Option<DevId>> {
+    let configured = cx.ns.links.fdb(bridge, mac);
+    if configured == Some(None) {
+        return configured;
+    }
+    cx.state.stack.fdb.get(&(bridge, mac)).map(|&port| Some(port)).or(configured)
+}
+
+/// A frame received by a port. `None`: not the bridge's business, on with the port's own protocols.
+pub(super) fn from_port<S: Sink>(
+    cx: &mut Cx<'_, S>,
+    flight: &mut Flight,
+    bridge: DevId,
+    port: DevId,
+) -> Option<Next> {
+    let ns = cx.ns;
+    if let DeviceKind::Bridge { vlan_filtering: true } = ns.device(bridge).kind {
+        return Some(Next::not_modelled("a bridge with VLAN filtering"));
+    }
+    // Frames without a link-layer header (of IPv4, they got one) have no place in a bridge.
+    let (Some(dst), Some(src)) = (flight.skb.packet.mac_dst(), flight.skb.packet.mac_src()) else {
+        return Some(Next::not_modelled("a bridged packet without a link-layer header"));
+    };
+    let locus = Locus::Device(port);
+    if !is_valid_source(src) {
+        return Some(Next::End(End::dropped(DropCode::BadMacSource, locus)));
+    }
+    if is_link_local(dst) && dst.0[5] != 0 {
+        if dst.0[5] == 1 {
+            return Some(Next::End(End::dropped(DropCode::BridgeNoPort, locus)));
+        }
+        return None;
+    }
+    if !forwards(ns, bridge, port) {
+        return Some(Next::End(End::dropped(DropCode::BridgePortState, locus)));
+    }
+    if ns.device(bridge).mac == Some(dst) {
+        flight.skb.pkt_type = PktType::Unicast;
+    }
+    if ns.sysctls.bridge_nf_call_iptables
+        && flight.skb.packet.ethertype() == EtherType::IPV4
+        && let Err(end) = pre_routing(cx, flight, bridge, port)
+    {
+        return Some(Next::End(end));
+    }
+    let dst = flight.skb.packet.mac_dst().unwrap_or(dst);
+    Some(decide(cx, flight, bridge, port, src, dst))
+}
+
+/// `br_handle_frame_finish`.
+fn decide<S: Sink>(
+    cx: &mut Cx<'_, S>,
+    flight: &mut Flight,
+    bridge: DevId,
+    port: DevId,
+    src: MacAddr,
+    dst: MacAddr,
+) -> Next {
+    let ns = cx.ns;
+    if ns.device(port).port.learning && ns.links.fdb(bridge, src) != Some(None) {
+        cx.state.stack.fdb.insert((bridge, src), port);
+    }
+    let tell = |cx: &mut Cx<'_, S>, flight: &Flight, decision| {
+        cx.sink.step(&flight.skb, Step::Bridge { bridge, from: Some(port), decision });
+    };
+    let promisc = ns.device(bridge).promisc;
+    if !dst.is_multicast() {
+        return match find(cx, bridge, dst) {
+            Some(None) => {
+                tell(cx, flight, BridgeDecision::Local);
+                up(flight, bridge, port)
+            }
+            Some(Some(to)) if may_leave(ns, bridge, to, Some(port)) => {
+                tell(cx, flight, BridgeDecision::Forward(to));
+                Next::Go(Stage::BridgePort { bridge, port: to, local: false })
+            }
+            Some(Some(_)) => {
+                tell(cx, flight, BridgeDecision::Drop);
+                Next::End(End::dropped(DropCode::BridgeNoPort, Locus::Device(bridge)))
+            }
+            None => flood(cx, flight, bridge, Some(port), promisc),
+        };
+    }
+    flight.skb.pkt_type = if dst.is_broadcast() { PktType::Broadcast } else { PktType::Multicast };
+    flood(cx, flight, bridge, Some(port), true)
+}
+
+/// `br_pass_frame_up`: received once more, by the bridge.
+fn up(flight: &mut Flight, bridge: DevId, port: DevId) -> Next {
+    flight.skb.in_dev = Some(bridge);
+    flight.skb.in_port = Some(port);
+    Next::Go(Stage::Receive)
+}
+
+/// `br_flood`: a copy for every port but the last, which gets the frame itself unless the namespace takes it.
+fn flood<S: Sink>(
+    cx: &mut Cx<'_, S>,
+    flight: &mut Flight,
+    bridge: DevId,
+    from: Option<DevId>,
+    local: bool,
+) -> Next {
+    let ns = cx.ns;
+    let unicast = flight.skb.packet.mac_dst().is_some_and(|dst| !dst.is_multicast());
+    let ports: Vec<DevId> = ns
+        .links
+        .ports(bridge)
+        .iter()
+        .copied()
+        .filter(|&port| (!unicast || ns.device(port).port.flood) && may_leave(ns, bridge, port, from))
+        .collect();
+    let decision = match (ports.is_empty(), local) {
+        (true, false) => BridgeDecision::Drop,
+        (true, true) => BridgeDecision::Local,
+        (false, false) => BridgeDecision::Flood,
+        (false, true) => BridgeDecision::LocalAndFlood,
+    };
+    cx.sink.step(&flight.skb, Step::Bridge { bridge, from, decision });
+    let (copies, own) = match (ports.split_last(), local) {
+        (Some((last, others)), false) => (others, Some(*last)),
+        _ => (ports.as_slice(), None),
+    };
+    let sent_here = from.is_none();
+    for &port in copies {
+        let mut copy = flight.skb.clone();
+        copy.made_by = MadeBy::Copy;
+        cx.sink.step(&flight.skb, Step::Made { by: MadeBy::Copy });
+        cx.made.push(Made {
+            skb: copy,
+            stage: Stage::BridgePort { bridge, port, local: sent_here },
+            steps: Vec::new(),
+            bridged: flight.bridged,
+        });
+    }
+    match (own, local, from) {
+        (Some(port), _, _) => Next::Go(Stage::BridgePort { bridge, port, local: sent_here }),
+        (None, true, Some(port)) => up(flight, bridge, port),
+        (None, ..) => Next::End(End::dropped(DropCode::BridgeNoPort, Locus::Device(bridge))),
+    }
+}
+
+/// A frame that the namespace sends by the bridge (`br_dev_xmit`).
+pub(super) fn from_host<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, bridge: DevId) -> Next {
+    let Some(dst) = flight.skb.packet.mac_dst() else {
+        return Next::not_modelled("a bridged packet without a link-layer header");
+    };
+    if dst.is_multicast() {
+        return flood(cx, flight, bridge, None, false);
+    }
+    match find(cx, bridge, dst) {
+        Some(Some(port)) if may_leave(cx.ns, bridge, port, None) => {
+            let decision = BridgeDecision::Forward(port);
+            cx.sink.step(&flight.skb, Step::Bridge { bridge, from: None, decision });
+            Next::Go(Stage::BridgePort { bridge, port, local: true })
+        }
+        Some(_) => {
+            let decision = BridgeDecision::Drop;
+            cx.sink.step(&flight.skb, Step::Bridge { bridge, from: None, decision });
+            Next::End(End::dropped(DropCode::BridgeNoPort, Locus::Device(bridge)))
+        }
+        None => flood(cx, flight, bridge, None, false),
+    }
+}
+
+/// `__br_forward` and `br_dev_queue_push_xmit`: out of one port.
+pub(super) fn port_send<S: Sink>(
+    cx: &mut Cx<'_, S>,
+    flight: &mut Flight,
+    bridge: DevId,
+    port: DevId,
+    local: bool,
+) -> Next {
+    if let (Some(bridged), false) = (flight.bridged, local)
+        && let Err(end) = bridged_hooks(cx, flight, bridge, port, bridged)
+    {
+        return Next::End(end);
+    }
+    // `is_skb_forwardable`: the MTU, and room for one VLAN tag.
+    let vlan = if flight.skb.packet.ethertype() == EtherType::VLAN { 0 } else { 4 };
+    if flight.skb.packet.l3_wire_len() > cx.ns.device(port).mtu as usize + vlan {
+        return Next::End(End::dropped(DropCode::BridgePortMtu, Locus::Device(port)));
+    }
+    xmit::transmit(cx, flight, port)
+}
+
+/// FORWARD and POSTROUTING of a bridged IPv4 frame.
+fn bridged_hooks<S: Sink>(
+    cx: &mut Cx<'_, S>,
+    flight: &mut Flight,
+    bridge: DevId,
+    port: DevId,
+    bridged: Bridged,
+) -> Result<(), End> {
+    let addressed = flight.skb.pkt_type;
+    if addressed == PktType::OtherHost {
+        flight.skb.pkt_type = PktType::Unicast;
+    }
+    for (hook, in_dev) in [(Hook::Forward, Some(bridge)), (Hook::Postrouting, None)] {
+        let at = HookState {
+            hook,
+            in_dev,
+            out_dev: Some(bridge),
+            phys_in: Some(bridged.phys_in),
+            phys_out: Some(port),
+        };
+        if let HookVerdict::End(end) = run_hook(cx, at, &mut flight.skb) {
+            return Err(end);
+        }
+    }
+    flight.skb.pkt_type = addressed;
+    Ok(())
+}
+
+/// `br_nf_pre_routing` and `br_nf_pre_routing_finish`: PREROUTING for a frame that may never reach the IP layer, and where DNAT sends it.
+fn pre_routing<S: Sink>(
+    cx: &mut Cx<'_, S>,
+    flight: &mut Flight,
+    bridge: DevId,
+    port: DevId,
+) -> Result<(), End> {
+    let locus = Locus::Subsystem("br_nf_pre_routing");
+    rx::check_header(&mut flight.skb).map_err(|code| match code {
+        Some(code) => End::dropped(code, locus),
+        None => End::unknown(Because::CutPacket),
+    })?;
+    let other_host = flight.skb.pkt_type == PktType::OtherHost;
+    if other_host {
+        flight.skb.pkt_type = PktType::Unicast;
+    }
+    flight.bridged = Some(Bridged { phys_in: port, other_host });
+    flight.prerouted = true;
+    flight.skb.in_dev = Some(bridge);
+    flight.skb.in_port = Some(port);
+    let at = HookState {
+        hook: Hook::Prerouting,
+        in_dev: Some(bridge),
+        out_dev: None,
+        phys_in: Some(port),
+        phys_out: None,
+    };
+    let before = flight.skb.ip.dst;
+    if let HookVerdict::End(end) = run_hook(cx, at, &mut flight.skb) {
+        return Err(end);
+    }
+    if other_host {
+        flight.skb.pkt_type = PktType::OtherHost;
+    }
+    if flight.skb.ip.dst != before {
+        translated(cx, flight, bridge, locus)?;
+    }
+    Ok(())
+}
+
+/// After DNAT: to a host behind the same bridge the frame is bridged on, with that host's hardware address; otherwise it goes up to be
+/// routed.
+fn translated<S: Sink>(
+    cx: &mut Cx<'_, S>,
+    flight: &mut Flight,
+    bridge: DevId,
+    locus: Locus,
+) -> Result<(), End> {
+    let ip = flight.skb.ip;
+    let key = FlowKey {
+        dst: ip.dst,
+        src: ip.src,
+        iif: Some(bridge),
+        mark: flight.skb.mark,
+        tos: ip.tos,
+        ..FlowKey::default()
+    };
+    let found = input::lookup(cx, &key, bridge, Asks::Ip, ip.protocol).map_err(End::unknown)?;
+    let (rule, route) = (found.rule, found.route);
+    let tell = |cx: &mut Cx<'_, S>, flight: &Flight, result| {
+        cx.sink.step(&flight.skb, Step::Route { cause: RouteCause::Input, rule, route, result });
+    };
+    let bridged_to = match found.input {
+        Input::Forward(dst) if dst.dev == bridge => {
+            tell(cx, flight, RouteResult::Unicast { dev: dst.dev, gateway: dst.gateway });
+            Some(dst)
+        }
+        Input::Forward(_) | Input::Local | Input::Broadcast => None,
+        Input::Martian(code) => {
+            tell(cx, flight, RouteResult::Error(code));
+            return Err(End::dropped(code, locus));
+        }
+        Input::Error(code, _) => {
+            // Without forwarding, a route of packets made here is good enough to bridge by.
+            let own = FlowKey { dst: ip.dst, tos: ip.tos, ..FlowKey::default() };
+            match output::lookup(cx, own, false) {
+                Ok(routed)
+                    if code == DropCode::ForwardingOff
+                        && !cx.ns.sysctls.forwarding(bridge)
+                        && routed.dst.dev == bridge =>
+                {
+                    cx.sink.step(&flight.skb, output::step(RouteCause::Input, &routed));
+                    Some(routed.dst)
+                }
+                _ => {
+                    tell(cx, flight, RouteResult::Error(code));
+                    return Err(End::dropped(code, locus));
+                }
+            }
+        }
+    };
+    match bridged_to {
+        Some(dst) => {
+            let addr = dst.gateway.unwrap_or(ip.dst);
+            let mac = xmit::resolve(cx, &flight.skb, bridge, addr)
+                .map_err(|code| End::dropped(code, Locus::Subsystem("neigh_invalidate")))?;
+            let own = cx.ns.device(bridge).mac.unwrap_or_default();
+            let src = flight.skb.packet.mac_src().unwrap_or(own);
+            flight.skb.packet.set_mac_header(mac, src);
+            flight.skb.pkt_type = PktType::Unicast;
+        }
+        None => {
+            let src = flight.skb.packet.mac_src().unwrap_or_default();
+            if let Some(own) = cx.ns.device(bridge).mac {
+                flight.skb.packet.set_mac_header(own, src);
+            }
+            flight.skb.pkt_type = PktType::Unicast;
+        }
+    }
+    Ok(())
+}

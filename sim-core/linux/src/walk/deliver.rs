@@ -1,0 +1,204 @@
+//! Local delivery (`ip_local_deliver`, `ip_protocol_deliver_rcu`): INPUT, then the transport protocols up to the socket.
+
+use pktwalk_packet::{IcmpFields, TcpFields, UdpFields};
+
+use super::socket::{self, Arrival};
+use super::{Flight, Next, build, forward, icmp, reject};
+use crate::config::DeviceKind;
+use crate::hook::Hook;
+use crate::ids::DevId;
+use crate::iptables::ast::PktType;
+use crate::netfilter::{HookState, HookVerdict, run_hook};
+use crate::netns::Cx;
+use crate::reason::{Because, Disposition, DropCode, End, Locus};
+use crate::skb::{Skb, SkbCt};
+use crate::trace::{Assumption, Sink, Step};
+
+const ICMP: u8 = 1;
+const IGMP: u8 = 2;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// A packet for this namespace.
+pub(super) fn deliver<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next {
+    let Some(dev) = flight.skb.in_dev else { return Next::not_modelled("a packet without a device") };
+    if flight.skb.ip.is_fragment() {
+        return Next::not_modelled("reassembly of fragments on delivery");
+    }
+    let at = HookState {
+        hook: Hook::Input,
+        in_dev: Some(dev),
+        out_dev: None,
+        phys_in: flight.bridged.map(|b| b.phys_in),
+        phys_out: None,
+    };
+    if let HookVerdict::End(end) = run_hook(cx, at, &mut flight.skb) {
+        return Next::End(end);
+    }
+    match flight.skb.ip.protocol {
+        ICMP => icmp_in(cx, flight, dev),
+        TCP => tcp_in(cx, flight, dev),
+        UDP => udp_in(cx, flight, dev),
+        IGMP => taken(cx, &flight.skb, 0, None),
+        protocol => other(cx, flight, dev, protocol),
+    }
+}
+
+fn drop(code: DropCode, function: &'static str) -> Next {
+    Next::End(End::dropped(code, Locus::Subsystem(function)))
+}
+
+/// Delivered.
+fn taken<S: Sink>(cx: &mut Cx<'_, S>, skb: &Skb, port: u16, socket: Option<u32>) -> Next {
+    cx.sink.step(skb, Step::Deliver { protocol: skb.ip.protocol, port, socket });
+    Next::End(End::plain(Disposition::Delivered))
+}
+
+/// Delivered to a socket that nobody told of.
+fn assumed<S: Sink>(cx: &mut Cx<'_, S>, skb: &Skb, port: u16) -> Next {
+    let protocol = skb.ip.protocol;
+    cx.sink.step(skb, Step::Assumed(Assumption::SocketListens { protocol, port }));
+    taken(cx, skb, port, None)
+}
+
+fn arrival(skb: &Skb, dev: DevId, sport: u16, dport: u16) -> Arrival {
+    Arrival {
+        protocol: skb.ip.protocol,
+        src: skb.ip.src,
+        sport,
+        dst: skb.ip.dst,
+        dport,
+        dev,
+        broadcast: skb.dst.is_some_and(|dst| dst.broadcast),
+    }
+}
+
+/// `None` where a capture cut the bytes off that the checksum covers: it is taken to be right then.
+fn checksum_ok(skb: &Skb, l4: &[u8]) -> bool {
+    skb.packet.missing() > 0 || build::l4_checksum_ok(skb, l4)
+}
+
+/// A header that is not whole: cut by a capture, or too short in truth.
+fn short(skb: &Skb, code: DropCode, function: &'static str) -> Next {
+    if skb.packet.missing() > 0 { Next::unknown(Because::CutPacket) } else { drop(code, function) }
+}
+
+/// `tcp_v4_rcv`.
+fn tcp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next {
+    const FUNCTION: &str = "tcp_v4_rcv";
+    let skb = &flight.skb;
+    if skb.pkt_type != PktType::Unicast {
+        return drop(DropCode::NoSocket, FUNCTION);
+    }
+    let Some(tcp) = TcpFields::parse(skb.l4()) else { return short(skb, DropCode::Truncated, FUNCTION) };
+    if tcp.header_len < 20 {
+        return drop(DropCode::Truncated, FUNCTION);
+    }
+    if skb.l4().len() < usize::from(tcp.header_len) {
+        return short(skb, DropCode::Truncated, FUNCTION);
+    }
+    if !checksum_ok(skb, skb.l4()) {
+        return drop(DropCode::TcpChecksum, FUNCTION);
+    }
+    let Some(sockets) = &cx.ns.links.sockets else { return assumed(cx, skb, tcp.dport) };
+    if let Some(found) = socket::tcp(sockets, &arrival(skb, dev, tcp.sport, tcp.dport)) {
+        return taken(cx, skb, tcp.dport, Some(found));
+    }
+    let (code, locus) = (DropCode::NoSocket, Locus::Subsystem(FUNCTION));
+    Next::End(if reject::no_socket(cx, skb, &tcp) {
+        End::rejected(code, locus)
+    } else {
+        End::dropped(code, locus)
+    })
+}
+
+/// `__udp4_lib_rcv`.
+fn udp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next {
+    const FUNCTION: &str = "__udp4_lib_rcv";
+    let skb = &flight.skb;
+    let Some(udp) = UdpFields::parse(skb.l4()) else { return short(skb, DropCode::Truncated, FUNCTION) };
+    let len = usize::from(udp.len);
+    if len < 8 || len > skb.l4().len() + skb.packet.missing() {
+        return drop(DropCode::Truncated, FUNCTION);
+    }
+    let l4 = &skb.l4()[..len.min(skb.l4().len())];
+    if udp.checksum != 0 && !checksum_ok(skb, l4) {
+        return drop(DropCode::UdpChecksum, FUNCTION);
+    }
+    let to = arrival(skb, dev, udp.sport, udp.dport);
+    let Some(sockets) = &cx.ns.links.sockets else { return assumed(cx, skb, udp.dport) };
+    if let Some(found) = socket::udp(sockets, &to) {
+        return taken(cx, skb, udp.dport, Some(found));
+    }
+    if to.broadcast {
+        return drop(DropCode::NoSocket, FUNCTION);
+    }
+    // `nf_reset_ct`: the error that tells of it is of no connection.
+    flight.skb.ct = SkbCt::None;
+    forward::refuse(cx, flight, icmp::Error::unreachable(3), DropCode::NoSocket, Locus::Subsystem(FUNCTION))
+}
+
+/// `icmp_rcv`.
+fn icmp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next {
+    const FUNCTION: &str = "icmp_rcv";
+    let skb = &flight.skb;
+    if !checksum_ok(skb, skb.l4()) {
+        return drop(DropCode::IcmpChecksum, FUNCTION);
+    }
+    let Some(fields) = IcmpFields::parse(skb.l4()) else { return short(skb, DropCode::Truncated, FUNCTION) };
+    if fields.icmp_type > 18 && !matches!(fields.icmp_type, 42 | 43) {
+        return drop(DropCode::IcmpUnhandled, FUNCTION);
+    }
+    if skb.dst.is_some_and(|dst| dst.broadcast) {
+        let asks = matches!(fields.icmp_type, 8 | 13);
+        if asks && cx.ns.sysctls.icmp_echo_ignore_broadcasts || !asks && !matches!(fields.icmp_type, 17 | 18)
+        {
+            return drop(DropCode::IcmpUnhandled, FUNCTION);
+        }
+    }
+    match fields.icmp_type {
+        8 => {
+            cx.sink.step(skb, Step::Deliver { protocol: ICMP, port: 0, socket: None });
+            icmp::echo(cx, skb, dev);
+            return Next::End(End::plain(Disposition::Delivered));
+        }
+        13 => {
+            let why = "the answer to a timestamp request holds the wall clock and is not modelled";
+            cx.sink.step(skb, Step::NotAnswered { why });
+        }
+        42 => {
+            let why = "extended echo (RFC 8335) is not modelled";
+            cx.sink.step(skb, Step::NotAnswered { why });
+        }
+        _ => {}
+    }
+    taken(cx, &flight.skb, 0, None)
+}
+
+/// Every other protocol: a raw socket, or nobody.
+fn other<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId, protocol: u8) -> Next {
+    // IPIP, IPv6 in IP, GRE, ESP, AH: a device or a transformation could take them.
+    if matches!(protocol, 4 | 41 | 47 | 50 | 51) {
+        let tunnel = cx.ns.config.devices.iter().position(|d| matches!(d.kind, DeviceKind::Other(_)));
+        if let Some(tunnel) = tunnel {
+            return Next::unknown(Because::Device(DevId(tunnel as u32)));
+        }
+    }
+    match &cx.ns.links.sockets {
+        Some(sockets) => {
+            if let Some(found) = socket::raw(sockets, &arrival(&flight.skb, dev, 0, 0)) {
+                return taken(cx, &flight.skb, 0, Some(found));
+            }
+        }
+        // SCTP, DCCP and L2TP are protocols that a module may have brought.
+        None if matches!(protocol, 33 | 115 | 132 | 136) => return assumed(cx, &flight.skb, 0),
+        None => {}
+    }
+    forward::refuse(
+        cx,
+        flight,
+        icmp::Error::unreachable(2),
+        DropCode::NoProtocol,
+        Locus::Subsystem("ip_protocol_deliver_rcu"),
+    )
+}

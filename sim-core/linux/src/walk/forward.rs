@@ -1,0 +1,71 @@
+//! Forwarding (`ip_forward`, `ip_forward_finish`).
+
+use super::{Flight, Next, Stage, build, icmp, options};
+use crate::hook::Hook;
+use crate::iptables::ast::PktType;
+use crate::netfilter::{HookState, HookVerdict, run_hook};
+use crate::netns::Cx;
+use crate::reason::{DropCode, End, Locus};
+use crate::skb::MadeBy;
+use crate::trace::{Sink, Step};
+
+/// Ends a packet about which its sender is told, if that is allowed.
+pub(super) fn refuse<S: Sink>(
+    cx: &mut Cx<'_, S>,
+    flight: &Flight,
+    error: icmp::Error,
+    code: DropCode,
+    locus: Locus,
+) -> Next {
+    Next::End(if icmp::send(cx, &flight.skb, error, MadeBy::IcmpError) {
+        End::rejected(code, locus)
+    } else {
+        End::dropped(code, locus)
+    })
+}
+
+/// A packet that is routed through.
+pub(super) fn forward<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next {
+    let locus = Locus::Subsystem("ip_forward");
+    let (Some(dst), Some(dev)) = (flight.skb.dst, flight.skb.in_dev) else {
+        return Next::not_modelled("a packet without a route");
+    };
+    if flight.skb.pkt_type != PktType::Unicast {
+        return Next::End(End::dropped(DropCode::LinkBroadcastForward, locus));
+    }
+    if flight.skb.ip.ttl <= 1 {
+        return refuse(cx, flight, icmp::Error::ttl(), DropCode::TtlExpired, locus);
+    }
+    if flight.options.is_some_and(|options| options.strict) && dst.gateway.is_some() {
+        return refuse(cx, flight, icmp::Error::unreachable(5), DropCode::StrictSourceRoute, locus);
+    }
+    flight.forwarded = true;
+    let len = flight.skb.packet.l3_wire_len() as u32;
+    if len > dst.mtu && flight.skb.ip.dont_fragment {
+        cx.sink.step(&flight.skb, Step::Mtu { len, mtu: dst.mtu, fragments: 0 });
+        return refuse(cx, flight, icmp::Error::too_big(dst.mtu), DropCode::FragNeeded, locus);
+    }
+    let (old, new) = build::decrease_ttl(&mut flight.skb);
+    cx.sink.step(&flight.skb, Step::Ttl { old, new });
+    if dst.redirect && flight.options.is_none_or(|options| options.source_route == 0) {
+        let gateway = dst.gateway.unwrap_or(flight.skb.ip.dst);
+        if cx.state.stack.rates.redirect(flight.skb.ip.src, cx.state.now_ns) {
+            let error = icmp::Error { icmp_type: 5, code: 1, info: gateway };
+            icmp::send(cx, &flight.skb, error, MadeBy::IcmpError);
+        } else {
+            cx.sink.step(&flight.skb, Step::NotAnswered { why: "the limit of redirects is reached" });
+        }
+    }
+    let at = HookState {
+        hook: Hook::Forward,
+        in_dev: Some(dev),
+        out_dev: Some(dst.dev),
+        phys_in: flight.bridged.map(|b| b.phys_in),
+        phys_out: None,
+    };
+    if let HookVerdict::End(end) = run_hook(cx, at, &mut flight.skb) {
+        return Next::End(end);
+    }
+    options::forward(cx.ns, flight);
+    Next::Go(Stage::Output)
+}

@@ -1,0 +1,243 @@
+//! ICMP messages that the stack sends: errors (`__icmp_send`) and echo replies (`icmp_reply`).
+
+use super::{Made, Stage, build, options, output, skb_of};
+use crate::choice::ChoicePoint;
+use crate::config::DeviceKind;
+use crate::conntrack;
+use crate::fib::{FlowKey, scope};
+use crate::ids::DevId;
+use crate::iptables::ast::PktType;
+use crate::netns::Cx;
+use crate::skb::{MadeBy, Skb};
+use crate::sysctl::Sysctls;
+use crate::trace::{RouteCause, Sink, Step};
+
+/// Destination unreachable.
+const UNREACHABLE: u8 = 3;
+/// The highest type that the kernel knows.
+const HIGHEST_TYPE: u8 = 18;
+/// Source of messages when no address can be found (`INADDR_DUMMY`, RFC 7600).
+const DUMMY_SOURCE: u32 = 0xc000_0008;
+
+/// An ICMP message about another packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Error {
+    pub icmp_type: u8,
+    pub code: u8,
+    /// Bytes 4 to 7.
+    pub info: u32,
+}
+
+impl Error {
+    pub fn unreachable(code: u8) -> Error {
+        Error { icmp_type: UNREACHABLE, code, info: 0 }
+    }
+
+    /// Fragmentation needed, with the MTU.
+    pub fn too_big(mtu: u32) -> Error {
+        Error { icmp_type: UNREACHABLE, code: 4, info: mtu }
+    }
+
+    /// TTL exceeded in transit.
+    pub fn ttl() -> Error {
+        Error { icmp_type: 11, code: 0, info: 0 }
+    }
+}
+
+/// Whether the kernel counts a type among the errors (`icmp_pointers[].error`). Types that it does not know count as errors.
+pub(super) fn is_error(icmp_type: u8) -> bool {
+    matches!(icmp_type, 1..=7 | 9..=12) || icmp_type > HIGHEST_TYPE
+}
+
+/// Whether messages of this kind are limited at all (`icmpv4_mask_allow`).
+fn limited(sysctls: &Sysctls, error: Error) -> bool {
+    error.icmp_type <= HIGHEST_TYPE
+        && !(error.icmp_type == UNREACHABLE && error.code == 4)
+        && sysctls.icmp_ratemask >> error.icmp_type & 1 == 1
+}
+
+fn is_loopback<S: Sink>(cx: &Cx<'_, S>, dev: DevId) -> bool {
+    cx.ns.config.devices.get(dev.index()).is_some_and(|d| d.kind == DeviceKind::Loopback)
+}
+
+/// The mark of an answer (`IP4_REPLY_MARK`).
+pub(super) fn reply_mark<S: Sink>(cx: &Cx<'_, S>, skb: &Skb) -> u32 {
+    if cx.ns.sysctls.fwmark_reflect { skb.mark } else { 0 }
+}
+
+/// Why no error may be sent about `cause`, if so.
+fn refusal(cause: &Skb, error: Error) -> Option<&'static str> {
+    if cause.pkt_type != PktType::Unicast {
+        return Some("its frame was not addressed to this host alone");
+    }
+    if cause.dst.is_none() {
+        return Some("it has no route");
+    }
+    if cause.dst.is_some_and(|dst| dst.broadcast) {
+        return Some("it is a broadcast or multicast");
+    }
+    if cause.ip.frag_offset != 0 {
+        return Some("it is a fragment other than the first");
+    }
+    if is_error(error.icmp_type) && cause.ip.protocol == 1 {
+        match cause.l4().first() {
+            None => return Some("its ICMP type is cut off"),
+            Some(&icmp_type) if is_error(icmp_type) => return Some("it is an ICMP error itself"),
+            Some(_) => {}
+        }
+    }
+    None
+}
+
+/// `icmp_send`: queues an ICMP message about `cause` and says so. `false` if none may be sent.
+pub(super) fn send<S: Sink>(cx: &mut Cx<'_, S>, cause: &Skb, error: Error, by: MadeBy) -> bool {
+    match make(cx, cause, error, by) {
+        Ok(made) => {
+            cx.sink.step(cause, Step::Made { by });
+            cx.made.push(made);
+            true
+        }
+        Err(why) => {
+            cx.sink.step(cause, Step::NotAnswered { why });
+            false
+        }
+    }
+}
+
+fn make<S: Sink>(cx: &mut Cx<'_, S>, cause: &Skb, error: Error, by: MadeBy) -> Result<Made, &'static str> {
+    if let Some(why) = refusal(cause, error) {
+        return Err(why);
+    }
+    let ns = cx.ns;
+    let mut limit = false;
+    let by_loopback = cause.in_dev.is_some_and(|dev| is_loopback(cx, dev));
+    if !by_loopback && limited(&ns.sysctls, error) {
+        if !cx.state.stack.rates.global_allows(&ns.sysctls, cx.state.now_ns) {
+            return Err("the limit of ICMP messages per second is reached");
+        }
+        limit = true;
+    }
+    let local = cause.dst.is_some_and(|dst| dst.local);
+    let mut src = if local { cause.ip.dst } else { 0 };
+    if !local
+        && ns.sysctls.icmp_errors_use_inbound_ifaddr
+        && let Some(dev) = cause.in_dev
+    {
+        src = ns.fib.select_source(dev, cause.ip.src, scope::LINK).unwrap_or(0);
+    }
+    let tos = if is_error(error.icmp_type) { cause.ip.tos & 0x1e | 0xc0 } else { cause.ip.tos };
+    if options::echoed(cause) {
+        return Err("answers that carry the packet's IP options are not modelled");
+    }
+    let mark = reply_mark(cx, cause);
+    let key = FlowKey {
+        dst: cause.ip.src,
+        src,
+        mark,
+        tos,
+        protocol: 1,
+        dport: u16::from_be_bytes([error.icmp_type, error.code]),
+        ..FlowKey::default()
+    };
+    let routed = output::lookup(cx, key, false).map_err(|_| "no route leads back to its sender")?;
+    if limit
+        && !is_loopback(cx, routed.dst.dev)
+        && !cx.state.stack.rates.to_peer(&ns.sysctls, cause.ip.src, cx.state.now_ns)
+    {
+        return Err("the limit of ICMP messages to this host is reached");
+    }
+    if limit {
+        cx.state.stack.rates.global_consume();
+    }
+    let room = (routed.dst.mtu.min(576) as usize).saturating_sub(28);
+    if room <= 20 {
+        return Err("the MTU of the way back is too small");
+    }
+    let quoted = cause.packet.l3();
+    let quoted = &quoted[..quoted.len().min(room)];
+    let mut message = Vec::with_capacity(8 + quoted.len());
+    message.extend_from_slice(&[error.icmp_type, error.code, 0, 0]);
+    message.extend_from_slice(&error.info.to_be_bytes());
+    message.extend_from_slice(quoted);
+    build::put_checksum(&mut message, 2, 0);
+    let header = build::Header {
+        src: if routed.src == 0 { DUMMY_SOURCE } else { routed.src },
+        dst: cause.ip.src,
+        protocol: 1,
+        tos,
+        ttl: ns.sysctls.ip_default_ttl,
+        id: cx.choice.choose(ChoicePoint::IpId) as u16,
+        dont_fragment: false,
+    };
+    let mut skb = skb_of(build::packet(header, &message), by);
+    skb.mark = mark;
+    skb.dst = Some(routed.dst);
+    if is_error(error.icmp_type) {
+        conntrack::attach(cx, &mut skb, cause);
+    }
+    Ok(Made {
+        skb,
+        stage: Stage::LocalOut,
+        steps: vec![output::step(RouteCause::Output, &routed)],
+        bridged: None,
+    })
+}
+
+/// Answers an echo request that was delivered (`icmp_echo`, `icmp_reply`).
+pub(super) fn echo<S: Sink>(cx: &mut Cx<'_, S>, request: &Skb, dev: DevId) {
+    let ns = cx.ns;
+    let not = |cx: &mut Cx<'_, S>, why| cx.sink.step(request, Step::NotAnswered { why });
+    if ns.sysctls.icmp_echo_ignore_all {
+        return not(cx, "icmp_echo_ignore_all is on");
+    }
+    if options::echoed(request) {
+        return not(cx, "answers that carry the packet's IP options are not modelled");
+    }
+    let reply = Error { icmp_type: 0, code: 0, info: 0 };
+    let limit = limited(&ns.sysctls, reply);
+    if limit && !cx.state.stack.rates.global_allows(&ns.sysctls, cx.state.now_ns) {
+        return not(cx, "the limit of ICMP messages per second is reached");
+    }
+    let mark = reply_mark(cx, request);
+    let key = FlowKey {
+        dst: request.ip.src,
+        src: options::spec_dst(ns, request, dev),
+        mark,
+        tos: request.ip.tos,
+        protocol: 1,
+        ..FlowKey::default()
+    };
+    let Ok(routed) = output::lookup(cx, key, false) else {
+        return not(cx, "no route leads back to its sender");
+    };
+    if limit
+        && !is_loopback(cx, routed.dst.dev)
+        && !cx.state.stack.rates.to_peer(&ns.sysctls, request.ip.src, cx.state.now_ns)
+    {
+        return not(cx, "the limit of ICMP messages to this host is reached");
+    }
+    let mut message = request.l4().to_vec();
+    let Some(kind) = message.first_mut() else { return not(cx, "it is cut off") };
+    *kind = 0;
+    build::put_checksum(&mut message, 2, 0);
+    let header = build::Header {
+        src: routed.src,
+        dst: request.ip.src,
+        protocol: 1,
+        tos: request.ip.tos,
+        ttl: ns.sysctls.ip_default_ttl,
+        id: cx.choice.choose(ChoicePoint::IpId) as u16,
+        dont_fragment: false,
+    };
+    let by = MadeBy::EchoReply;
+    let mut skb = skb_of(build::packet(header, &message), by);
+    skb.mark = mark;
+    skb.dst = Some(routed.dst);
+    cx.sink.step(request, Step::Made { by });
+    cx.made.push(Made {
+        skb,
+        stage: Stage::LocalOut,
+        steps: vec![output::step(RouteCause::Output, &routed)],
+        bridged: None,
+    });
+}

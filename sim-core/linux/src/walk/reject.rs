@@ -1,0 +1,201 @@
+//! REJECT's answers (`nf_send_unreach`, `nf_send_reset`), and the stack's own RST (`tcp_v4_send_reset`).
+
+use pktwalk_packet::{TcpFields, checksum, tcp_flag};
+
+use super::{Made, Stage, build, icmp, options, output, skb_of};
+use crate::conntrack;
+use crate::fib::FlowKey;
+use crate::hook::Hook;
+use crate::iptables::ast::RejectWith;
+use crate::netfilter::HookState;
+use crate::netns::Cx;
+use crate::skb::{MadeBy, Skb};
+use crate::trace::{RouteCause, Sink, Step};
+
+/// REJECT: makes the answer to `skb` (an ICMP error or a RST), to be walked after it. `false` if none may be sent (`nf_send_unreach`,
+/// `nf_send_reset`).
+pub(crate) fn reject<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &Skb, with: RejectWith) -> bool {
+    let code = match with {
+        RejectWith::IcmpNetUnreachable => 0,
+        RejectWith::IcmpHostUnreachable => 1,
+        RejectWith::IcmpProtoUnreachable => 2,
+        RejectWith::IcmpPortUnreachable => 3,
+        RejectWith::IcmpNetProhibited => 9,
+        RejectWith::IcmpHostProhibited => 10,
+        RejectWith::IcmpAdminProhibited => 13,
+        RejectWith::TcpReset => {
+            return match reset(cx, at, skb) {
+                Ok(made) => {
+                    cx.sink.step(skb, Step::Made { by: MadeBy::RejectReset });
+                    cx.made.push(made);
+                    true
+                }
+                Err(why) => {
+                    cx.sink.step(skb, Step::NotAnswered { why });
+                    false
+                }
+            };
+        }
+        RejectWith::Icmp6NoRoute
+        | RejectWith::Icmp6AdmProhibited
+        | RejectWith::Icmp6AddrUnreachable
+        | RejectWith::Icmp6PortUnreachable
+        | RejectWith::Icmp6PolicyFail
+        | RejectWith::Icmp6RejectRoute => {
+            cx.sink.step(skb, Step::NotAnswered { why: "it is not IPv6" });
+            return false;
+        }
+    };
+    let refused = if skb.ip.frag_offset != 0 {
+        Some("it is a fragment other than the first")
+    } else if verifies(skb) && !build::l4_checksum_ok(skb, skb.l4()) {
+        Some("its checksum is wrong")
+    } else {
+        None
+    };
+    if let Some(why) = refused {
+        cx.sink.step(skb, Step::NotAnswered { why });
+        return false;
+    }
+    let routed;
+    let cause = match with_route(cx, at, skb) {
+        Ok(None) => skb,
+        Ok(Some(with_dst)) => {
+            routed = with_dst;
+            &routed
+        }
+        Err(why) => {
+            cx.sink.step(skb, Step::NotAnswered { why });
+            return false;
+        }
+    };
+    icmp::send(cx, cause, icmp::Error::unreachable(code), MadeBy::RejectIcmp)
+}
+
+/// Before routing, the route back stands in for the packet's own (`nf_reject_fill_skb_dst`).
+fn with_route<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &Skb) -> Result<Option<Skb>, &'static str> {
+    if at.hook != Hook::Prerouting || skb.dst.is_some() {
+        return Ok(None);
+    }
+    let key = FlowKey { dst: skb.ip.src, ..FlowKey::default() };
+    let routed = output::lookup(cx, key, false).map_err(|_| "no route leads back to its sender")?;
+    let mut copy = skb.clone();
+    copy.dst = Some(routed.dst);
+    Ok(Some(copy))
+}
+
+/// Whether REJECT looks at the checksum of this packet (`nf_reject_verify_csum`, and UDP without one).
+fn verifies(skb: &Skb) -> bool {
+    match skb.ip.protocol {
+        // GRE, ESP, AH, DCCP, SCTP, UDP-Lite.
+        47 | 50 | 51 | 33 | 132 | 136 => false,
+        17 => skb.l4().get(6..8).is_some_and(|sum| sum != [0, 0]),
+        _ => true,
+    }
+}
+
+/// The bytes of a RST that answers `skb`, without checksum.
+fn reset_segment(skb: &Skb, tcp: &TcpFields) -> [u8; 20] {
+    let flag = |bit: u8| u32::from(tcp.flags & bit != 0);
+    let mut segment = [0u8; 20];
+    segment[..2].copy_from_slice(&tcp.dport.to_be_bytes());
+    segment[2..4].copy_from_slice(&tcp.sport.to_be_bytes());
+    segment[12] = 5 << 4;
+    if tcp.flags & tcp_flag::ACK != 0 {
+        segment[4..8].copy_from_slice(&tcp.ack.to_be_bytes());
+        segment[13] = tcp_flag::RST;
+    } else {
+        let len = (skb.packet.l3_wire_len() as u32)
+            .wrapping_sub(u32::from(skb.ip.header_len))
+            .wrapping_sub(u32::from(tcp.header_len));
+        let ack =
+            tcp.seq.wrapping_add(flag(tcp_flag::SYN)).wrapping_add(flag(tcp_flag::FIN)).wrapping_add(len);
+        segment[8..12].copy_from_slice(&ack.to_be_bytes());
+        segment[13] = tcp_flag::RST | tcp_flag::ACK;
+    }
+    segment
+}
+
+fn reset_packet(skb: &Skb, tcp: &TcpFields, tos: u8, ttl: u8) -> pktwalk_packet::Packet {
+    let mut segment = reset_segment(skb, tcp);
+    let (src, dst) = (skb.ip.dst, skb.ip.src);
+    build::put_checksum(&mut segment, 16, checksum::pseudo_header(src, dst, 6, 20));
+    let header = build::Header { src, dst, protocol: 6, tos, ttl, id: 0, dont_fragment: true };
+    build::packet(header, &segment)
+}
+
+/// `nf_send_reset`.
+fn reset<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &Skb) -> Result<Made, &'static str> {
+    if skb.ip.frag_offset != 0 {
+        return Err("it is a fragment other than the first");
+    }
+    let tcp = match TcpFields::parse(skb.l4()) {
+        Some(tcp) if skb.ip.protocol == 6 => tcp,
+        _ => return Err("it has no whole TCP header"),
+    };
+    if tcp.flags & tcp_flag::RST != 0 {
+        return Err("it is a RST itself");
+    }
+    if !build::l4_checksum_ok(skb, skb.l4()) {
+        return Err("its checksum is wrong");
+    }
+    if skb.dst.is_some_and(|dst| dst.broadcast) {
+        return Err("it is a broadcast or multicast");
+    }
+    let by = MadeBy::RejectReset;
+    let mut made = skb_of(reset_packet(skb, &tcp, 0, cx.ns.sysctls.ip_default_ttl), by);
+    made.mark = icmp::reply_mark(cx, skb);
+    let routed = output::harder(cx, &made).map_err(|_| "no route leads back to its sender")?;
+    made.dst = Some(routed.dst);
+    conntrack::attach(cx, &mut made, skb);
+    conntrack::set_closing(cx, skb);
+    if let Some(port) = at.phys_in {
+        // Bridged traffic is answered through the port that it came by, in the name of the host that it was for.
+        if let (Some(src), Some(dst)) = (skb.packet.mac_src(), skb.packet.mac_dst()) {
+            made.packet.set_mac_header(src, dst);
+        }
+        return Ok(Made { skb: made, stage: Stage::Transmit(port), steps: Vec::new(), bridged: None });
+    }
+    let steps = vec![output::step(RouteCause::Output, &routed)];
+    Ok(Made { skb: made, stage: Stage::LocalOut, steps, bridged: None })
+}
+
+/// `tcp_v4_send_reset` for a segment that no socket takes. `false` if none is sent.
+pub(super) fn no_socket<S: Sink>(cx: &mut Cx<'_, S>, skb: &Skb, tcp: &TcpFields) -> bool {
+    let not = |cx: &mut Cx<'_, S>, why| {
+        cx.sink.step(skb, Step::NotAnswered { why });
+        false
+    };
+    if tcp.flags & tcp_flag::RST != 0 {
+        return not(cx, "it is a RST itself");
+    }
+    if skb.dst.is_some_and(|dst| !dst.local || dst.broadcast) {
+        return not(cx, "it is a broadcast or multicast");
+    }
+    if options::echoed(skb) {
+        return not(cx, "answers that carry the packet's IP options are not modelled");
+    }
+    let mark = icmp::reply_mark(cx, skb);
+    let tos = skb.ip.tos;
+    let key = FlowKey {
+        dst: skb.ip.src,
+        src: skb.ip.dst,
+        mark,
+        tos,
+        protocol: 6,
+        sport: tcp.dport,
+        dport: tcp.sport,
+        ..FlowKey::default()
+    };
+    let Ok(routed) = output::lookup(cx, key, false) else {
+        return not(cx, "no route leads back to its sender");
+    };
+    let by = MadeBy::TcpReset;
+    let mut made = skb_of(reset_packet(skb, tcp, tos, cx.ns.sysctls.ip_default_ttl), by);
+    made.mark = mark;
+    made.dst = Some(routed.dst);
+    cx.sink.step(skb, Step::Made { by });
+    let steps = vec![output::step(RouteCause::Output, &routed)];
+    cx.made.push(Made { skb: made, stage: Stage::LocalOut, steps, bridged: None });
+    true
+}

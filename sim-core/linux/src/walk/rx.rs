@@ -1,0 +1,235 @@
+//! Receiving: from a device to the IP layer (`__netif_receive_skb_core`, `ip_rcv_core`, `ip_rcv_finish_core`).
+
+use pktwalk_packet::{EtherType, Ipv4Fields, MacAddr, Packet, checksum};
+
+use super::{Flight, Next, Stage, bridge, input, options};
+use crate::config::DeviceKind;
+use crate::hook::Hook;
+use crate::ids::DevId;
+use crate::iptables::ast::PktType;
+use crate::netfilter::{HookState, HookVerdict, run_hook};
+use crate::netns::Cx;
+use crate::reason::{Because, DropCode, End, Locus};
+use crate::skb::Skb;
+use crate::trace::{Sink, Step};
+
+/// What stands in the Ethernet header of a frame with a service VLAN tag.
+const SERVICE_VLAN: EtherType = EtherType(0x88a8);
+
+/// Gives a packet without a link-layer header the one that its neighbour on `dev` would give it. Devices that have no such header, and
+/// bytes that are no IPv4, are left alone: they count as addressed to this host.
+pub(super) fn give_mac_header<S: Sink>(cx: &Cx<'_, S>, dev: DevId, skb: &mut Skb) {
+    let device = cx.ns.device(dev);
+    let (Some(own), true) = (device.mac, skb.packet.mac_header().is_none()) else { return };
+    if skb.packet.ethertype() != EtherType::IPV4 || device.kind == DeviceKind::Loopback {
+        return;
+    }
+    let links = &cx.ns.links;
+    // Behind a bridge port, neighbours send to the bridge, or to each other.
+    let l3_dev = links.bridge_of(dev).unwrap_or(dev);
+    let known = |addr: u32| links.neighbour(l3_dev, addr).and_then(|n| n.mac);
+    let dst = match skb.ip.dst {
+        u32::MAX => MacAddr::BROADCAST,
+        dst if crate::fib::is_multicast(dst) => multicast_mac(dst),
+        dst if l3_dev != dev => known(dst).or(cx.ns.device(l3_dev).mac).unwrap_or(own),
+        _ => own,
+    };
+    // The sender's address as the neighbour table knows it; a made-up local one otherwise.
+    let src = known(skb.ip.src).unwrap_or(MacAddr([0x02, 0, 0, 0, 0xff, 0xfe]));
+    skb.packet.set_mac_header(dst, src);
+}
+
+/// 01:00:5e and the low 23 bits (`ip_eth_mc_map`).
+pub(super) fn multicast_mac(addr: u32) -> MacAddr {
+    let [_, b, c, d] = addr.to_be_bytes();
+    MacAddr([0x01, 0x00, 0x5e, b & 0x7f, c, d])
+}
+
+/// `eth_type_trans`: how the frame is addressed.
+fn pkt_type<S: Sink>(cx: &Cx<'_, S>, dev: DevId, packet: &Packet) -> PktType {
+    match packet.mac_dst() {
+        None => PktType::Unicast,
+        Some(dst) if dst.is_broadcast() => PktType::Broadcast,
+        Some(dst) if dst.is_multicast() => PktType::Multicast,
+        Some(dst) => match cx.ns.device(dev).mac {
+            Some(own) if own != dst => PktType::OtherHost,
+            _ => PktType::Unicast,
+        },
+    }
+}
+
+/// Received by `skb.in_dev`.
+pub(super) fn receive<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next {
+    let Some(dev) = flight.skb.in_dev else { return Next::not_modelled("a packet without a device") };
+    if cx.ns.config.devices.get(dev.index()).is_none() {
+        return Next::not_modelled("a device that is not there");
+    }
+    cx.sink.step(&flight.skb, Step::Rx { dev });
+    let device = cx.ns.device(dev);
+    if let Some(because) = cx.ns.links.unmodelled_rx(dev) {
+        return Next::unknown(because);
+    }
+    match device.kind {
+        DeviceKind::Other(_) => return Next::unknown(Because::Device(dev)),
+        DeviceKind::Bridge { vlan_filtering: true } => {
+            return Next::not_modelled("a bridge with VLAN filtering");
+        }
+        DeviceKind::Bridge { .. }
+        | DeviceKind::Loopback
+        | DeviceKind::Physical
+        | DeviceKind::Veth { .. }
+        | DeviceKind::Dummy => {}
+    }
+    if !device.up {
+        return Next::End(End::dropped(DropCode::DeviceDown, Locus::Device(dev)));
+    }
+    // What comes up from a port of a bridge keeps what the port made of it, and so does what was looped back.
+    if flight.skb.in_port.is_none() && flight.skb.dst.is_none() {
+        flight.skb.pkt_type = pkt_type(cx, dev, &flight.skb.packet);
+    }
+    if let Some(master) = cx.ns.links.other_master(dev) {
+        return Next::unknown(Because::Device(master));
+    }
+    if let Some(bridge) = cx.ns.links.bridge_of(dev)
+        && let Some(next) = bridge::from_port(cx, flight, bridge, dev)
+    {
+        return next;
+    }
+    to_protocol(flight, dev)
+}
+
+/// VLAN tags that no VLAN device took, and the choice of the protocol.
+pub(super) fn to_protocol(flight: &mut Flight, dev: DevId) -> Next {
+    let skb = &mut flight.skb;
+    let truncated = Next::End(End::dropped(DropCode::Truncated, Locus::Subsystem("skb_vlan_untag")));
+    // The outermost tag only: `__netif_receive_skb_core` takes it off and, as there is no device for its VLAN, a frame with a VLAN other than
+    // 0 is somebody else's from there on.
+    if matches!(skb.packet.ethertype(), EtherType::VLAN | SERVICE_VLAN) && skb.packet.mac_header().is_some() {
+        let l3 = skb.packet.l3();
+        let [first, second, ..] = *l3 else { return truncated };
+        if l3.len() < 4 {
+            return truncated;
+        }
+        if u16::from_be_bytes([first, second]) & 0x0fff != 0 {
+            skb.pkt_type = PktType::OtherHost;
+        }
+        let mut bytes = skb.packet.bytes().to_vec();
+        bytes.drain(12..16);
+        let missing = skb.packet.missing();
+        let Some(untagged) = Packet::from_ethernet(bytes) else { return truncated };
+        skb.packet = untagged.with_missing(missing);
+        skb.reparse();
+    }
+    match skb.packet.ethertype() {
+        EtherType::IPV4 => Next::Go(Stage::Ip),
+        EtherType::ARP => Next::Go(Stage::Arp),
+        EtherType::IPV6 => Next::not_modelled("IPv6"),
+        _ => Next::End(End::dropped(DropCode::UnhandledProtocol, Locus::Device(dev))),
+    }
+}
+
+/// `ip_rcv_core`: whether this is an IPv4 packet for this host. Trims what the medium padded.
+fn ip_core(skb: &mut Skb) -> Result<(), End> {
+    if skb.pkt_type == PktType::OtherHost {
+        return Err(End::dropped(DropCode::OtherHost, Locus::Subsystem("ip_rcv_core")));
+    }
+    check_header(skb).map_err(|code| match code {
+        Some(code) => End::dropped(code, Locus::Subsystem("ip_rcv_core")),
+        None => End::unknown(Because::CutPacket),
+    })
+}
+
+/// The checks of an IPv4 header that `ip_rcv_core` and `br_validate_ipv4` share, and the trimming. `Err(None)`: a capture cut it off.
+pub(super) fn check_header(skb: &mut Skb) -> Result<(), Option<DropCode>> {
+    let cut = skb.packet.missing() > 0;
+    let l3 = skb.packet.l3();
+    let too_short = if cut { None } else { Some(DropCode::BadIpHeader) };
+    let Some(&first) = l3.first() else { return Err(too_short) };
+    if l3.len() < 20 {
+        return Err(too_short);
+    }
+    let header_len = usize::from(first & 0x0f) * 4;
+    if header_len < 20 || first >> 4 != 4 {
+        return Err(Some(DropCode::BadIpHeader));
+    }
+    let Some(header) = l3.get(..header_len) else { return Err(too_short) };
+    if checksum::checksum(header) != 0 {
+        return Err(Some(DropCode::BadIpChecksum));
+    }
+    let Ok(ip) = Ipv4Fields::parse(l3) else { return Err(Some(DropCode::BadIpHeader)) };
+    let total = usize::from(ip.total_len);
+    if skb.packet.l3_wire_len() < total {
+        return Err(Some(DropCode::Truncated));
+    }
+    if total < header_len {
+        return Err(Some(DropCode::BadIpHeader));
+    }
+    skb.packet.trim_l3(total);
+    skb.ip = ip;
+    Ok(())
+}
+
+/// The IP layer: its checks, PREROUTING, routing.
+pub(super) fn ip_receive<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next {
+    let Some(dev) = flight.skb.in_dev else { return Next::not_modelled("a packet without a device") };
+    if let Err(end) = ip_core(&mut flight.skb) {
+        return Next::End(end);
+    }
+    // A socket's packet that came back by `lo` is nobody's from here on.
+    flight.skb.sk = None;
+    flight.forwarded = false;
+    flight.options = None;
+    if flight.prerouted {
+        // Bridge netfilter was here already (`ip_sabotage_in`).
+        flight.prerouted = false;
+    } else {
+        let at = HookState {
+            hook: Hook::Prerouting,
+            in_dev: Some(dev),
+            out_dev: None,
+            phys_in: flight.bridged.map(|b| b.phys_in),
+            phys_out: None,
+        };
+        let dst_before = flight.skb.ip.dst;
+        if let HookVerdict::End(end) = run_hook(cx, at, &mut flight.skb) {
+            return Next::End(end);
+        }
+        if flight.skb.ip.dst != dst_before {
+            flight.skb.dst = None;
+        }
+    }
+    if flight.skb.dst.is_none()
+        && let Err(end) = input::route(cx, &mut flight.skb, dev)
+    {
+        return Next::End(end);
+    }
+    if flight.skb.ip.header_len > 20
+        && let Err(end) = options::receive(cx, flight, dev)
+    {
+        return Next::End(end);
+    }
+    let skb = &flight.skb;
+    let Some(dst) = skb.dst else { return Next::not_modelled("a packet without a route") };
+    if !dst.broadcast
+        && matches!(skb.pkt_type, PktType::Broadcast | PktType::Multicast)
+        && cx.ns.sysctls.drop_unicast_in_l2_multicast(dev)
+    {
+        return Next::End(End::dropped(
+            DropCode::UnicastInL2Multicast,
+            Locus::Subsystem("ip_rcv_finish_core"),
+        ));
+    }
+    Next::Go(if dst.local { Stage::Deliver } else { Stage::Forward })
+}
+
+/// Whether the lengths of a header made here hold together; takes what is beyond its total length off.
+pub(super) fn check_lengths(skb: &mut Skb) -> Result<(), DropCode> {
+    let ip = Ipv4Fields::parse(skb.packet.l3()).map_err(|_| DropCode::BadIpHeader)?;
+    let (total, have) = (usize::from(ip.total_len), skb.packet.l3_wire_len());
+    if total > have || total < usize::from(ip.header_len) {
+        return Err(DropCode::BadIpHeader);
+    }
+    skb.packet.trim_l3(total);
+    skb.ip = ip;
+    Ok(())
+}

@@ -1,0 +1,326 @@
+//! Sending: POSTROUTING, fragmentation, neighbours, devices (`ip_output`, `ip_do_fragment`, `ip_finish_output2`, `dev_queue_xmit`).
+
+use pktwalk_packet::{MacAddr, Packet};
+
+use super::{Flight, Made, Next, Stage, bridge, build, forward, icmp, options, rx};
+use crate::config::{DeviceKind, NudState};
+use crate::fib::{self, AddrType};
+use crate::hook::Hook;
+use crate::ids::DevId;
+use crate::iptables::ast::PktType;
+use crate::netfilter::{HookState, HookVerdict, run_hook};
+use crate::netns::Cx;
+use crate::reason::{Because, Disposition, DropCode, End, Locus};
+use crate::skb::{Dst, MadeBy, Skb};
+use crate::trace::{Assumption, NeighResult, Sink, Step};
+
+/// POSTROUTING and what follows it.
+pub(super) fn output<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next {
+    let Some(dst) = flight.skb.dst else { return Next::not_modelled("a packet without a route") };
+    if dst.broadcast && !dst.local && loops_back(cx, flight, dst) {
+        let mut copy = flight.skb.clone();
+        copy.made_by = MadeBy::Copy;
+        cx.sink.step(&flight.skb, Step::Made { by: MadeBy::Copy });
+        copy.in_dev = None;
+        cx.made.push(Made { skb: copy, stage: Stage::LoopCopy, steps: Vec::new(), bridged: None });
+    }
+    if let Err(end) = postrouting(cx, flight, dst) {
+        return Next::End(end);
+    }
+    let Some(dst) = flight.skb.dst else { return Next::not_modelled("a packet without a route") };
+    finish(cx, flight, dst)
+}
+
+/// Whether a broadcast or multicast made here is heard here as well (`ip_mc_output`).
+fn loops_back<S: Sink>(_cx: &Cx<'_, S>, flight: &Flight, _dst: Dst) -> bool {
+    let to = flight.skb.ip.dst;
+    // 224.0.0.1 is the one group that every device is in.
+    flight.skb.in_dev.is_none() && !(fib::is_multicast(to) && to != 0xe000_0001)
+}
+
+fn postrouting<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dst: Dst) -> Result<(), End> {
+    let at = HookState {
+        hook: Hook::Postrouting,
+        in_dev: flight.skb.in_dev,
+        out_dev: Some(dst.dev),
+        phys_in: flight.bridged.map(|b| b.phys_in),
+        phys_out: None,
+    };
+    match run_hook(cx, at, &mut flight.skb) {
+        HookVerdict::End(end) => Err(end),
+        HookVerdict::Accept => Ok(()),
+    }
+}
+
+/// The copy of a broadcast that its sender hears itself: through POSTROUTING, then received by the device that it goes out by
+/// (`dev_loopback_xmit`).
+pub(super) fn loop_copy<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next {
+    let Some(dst) = flight.skb.dst else { return Next::not_modelled("a packet without a route") };
+    if let Err(end) = postrouting(cx, flight, dst) {
+        return Next::End(end);
+    }
+    flight.skb.in_dev = Some(dst.dev);
+    flight.skb.pkt_type = PktType::Unicast;
+    let lo = cx.ns.loopback().unwrap_or(dst.dev);
+    flight.skb.dst = Some(Dst { dev: lo, local: true, ..dst });
+    flight.skb.packet.clear_mac_header();
+    cx.sink.step(&flight.skb, Step::Rx { dev: dst.dev });
+    Next::Go(Stage::Ip)
+}
+
+/// `ip_finish_output`: cut to the MTU where that is allowed, then the neighbour.
+fn finish<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dst: Dst) -> Next {
+    let len = flight.skb.packet.l3_wire_len() as u32;
+    if len <= dst.mtu {
+        return neighbour(cx, flight, dst, None);
+    }
+    if flight.skb.ip.dont_fragment {
+        cx.sink.step(&flight.skb, Step::Mtu { len, mtu: dst.mtu, fragments: 0 });
+        let locus = Locus::Subsystem("ip_fragment");
+        return forward::refuse(cx, flight, icmp::Error::too_big(dst.mtu), DropCode::FragNeeded, locus);
+    }
+    if flight.skb.packet.missing() > 0 {
+        return Next::unknown(Because::CutPacket);
+    }
+    let Some(pieces) = fragments(&flight.skb, dst.mtu) else {
+        return Next::End(End::dropped(DropCode::FragNeeded, Locus::Subsystem("ip_do_fragment")));
+    };
+    let fragments = pieces.len().min(usize::from(u16::MAX)) as u16;
+    cx.sink.step(&flight.skb, Step::Mtu { len, mtu: dst.mtu, fragments });
+    neighbour(cx, flight, dst, Some(pieces))
+}
+
+/// `ip_do_fragment`. `None` if nothing fits into the MTU.
+fn fragments(skb: &Skb, mtu: u32) -> Option<Vec<Packet>> {
+    let l3 = skb.packet.l3();
+    let header_len = usize::from(skb.ip.header_len);
+    let header = l3.get(..header_len)?;
+    let payload = l3.get(header_len..)?;
+    let room = (mtu as usize).checked_sub(header_len)?;
+    if room < 8 {
+        return None;
+    }
+    let mut pieces = Vec::with_capacity(payload.len() / room + 1);
+    let mut at = 0;
+    while at < payload.len() {
+        let left = payload.len() - at;
+        let len = if left > room { room & !7 } else { left };
+        let mut bytes = Vec::with_capacity(header_len + len);
+        bytes.extend_from_slice(header);
+        bytes.extend_from_slice(payload.get(at..at + len)?);
+        let offset = usize::from(skb.ip.frag_offset) + at / 8;
+        let more = left > len || skb.ip.more_fragments;
+        let field = (offset as u16 & 0x1fff) | if more { 0x2000 } else { 0 };
+        bytes[6..8].copy_from_slice(&field.to_be_bytes());
+        let total = bytes.len() as u16;
+        bytes[2..4].copy_from_slice(&total.to_be_bytes());
+        if at > 0 {
+            options::keep_copied(bytes.get_mut(20..header_len)?);
+        }
+        build::set_header_checksum(&mut bytes);
+        pieces.push(Packet::from_l3(skb.packet.ethertype(), bytes));
+        at += len;
+    }
+    Some(pieces)
+}
+
+/// `ip_finish_output2`: the hardware address of the next hop.
+fn neighbour<S: Sink>(
+    cx: &mut Cx<'_, S>,
+    flight: &mut Flight,
+    dst: Dst,
+    pieces: Option<Vec<Packet>>,
+) -> Next {
+    let ns = cx.ns;
+    let dev = dst.dev;
+    let Some(device) = ns.config.devices.get(dev.index()) else {
+        return Next::not_modelled("a device that is not there");
+    };
+    let addr = dst.gateway.unwrap_or(flight.skb.ip.dst);
+    if let DeviceKind::Other(_) = device.kind {
+        return Next::unknown(Because::Device(dev));
+    }
+    let own = device.mac.unwrap_or_default();
+    let mac = if device.kind == DeviceKind::Loopback {
+        MacAddr::default()
+    } else if fib::is_multicast(addr) {
+        rx::multicast_mac(addr)
+    } else if device.no_arp {
+        own
+    } else if ns.fib.addr_type(addr, Some(dev)) == AddrType::Broadcast {
+        MacAddr::BROADCAST
+    } else {
+        match resolve(cx, &flight.skb, dev, addr) {
+            Ok(mac) => mac,
+            Err(next) => return fail(cx, flight, next),
+        }
+    };
+    if device.kind == DeviceKind::Loopback || fib::is_multicast(addr) || device.no_arp {
+        cx.sink.step(&flight.skb, Step::Neighbour { dev, addr, result: NeighResult::NotNeeded });
+    }
+    match pieces {
+        None => {
+            flight.skb.packet.set_mac_header(mac, own);
+            Next::Go(Stage::Transmit(dev))
+        }
+        Some(pieces) => {
+            for mut piece in pieces {
+                piece.set_mac_header(mac, own);
+                if let Some(next) = piece_out(cx, flight, dev, piece) {
+                    return next;
+                }
+            }
+            Next::End(End::plain(Disposition::Forwarded))
+        }
+    }
+}
+
+/// A piece goes out. A device that does not send frames away takes pieces as packets of their own.
+fn piece_out<S: Sink>(cx: &mut Cx<'_, S>, flight: &Flight, dev: DevId, piece: Packet) -> Option<Next> {
+    match sends_away(cx, dev) {
+        Sends::Away => {
+            cx.sink.step(&flight.skb, Step::Xmit { dev });
+            cx.sink.frame(dev, &piece);
+            None
+        }
+        Sends::Ends(end) => {
+            cx.sink.step(&flight.skb, Step::Xmit { dev });
+            Some(Next::End(end))
+        }
+        Sends::Within => {
+            let mut skb = flight.skb.clone();
+            skb.packet = piece;
+            skb.reparse();
+            skb.made_by = MadeBy::Fragment;
+            cx.sink.step(&flight.skb, Step::Made { by: MadeBy::Fragment });
+            cx.made.push(Made { skb, stage: Stage::Transmit(dev), steps: Vec::new(), bridged: None });
+            None
+        }
+    }
+}
+
+/// The neighbour table's answer. `Err`: nobody answers.
+pub(super) fn resolve<S: Sink>(
+    cx: &mut Cx<'_, S>,
+    skb: &Skb,
+    dev: DevId,
+    addr: u32,
+) -> Result<MacAddr, DropCode> {
+    let entry = cx.ns.links.neighbour(dev, addr);
+    let (result, mac) = match entry {
+        Some(entry) => match (entry.state, entry.mac) {
+            (
+                NudState::Permanent
+                | NudState::NoArp
+                | NudState::Reachable
+                | NudState::Stale
+                | NudState::Delay
+                | NudState::Probe,
+                Some(mac),
+            ) => (NeighResult::Known(mac), mac),
+            (NudState::Failed, _) => {
+                cx.sink.step(skb, Step::Neighbour { dev, addr, result: NeighResult::Failed });
+                return Err(DropCode::NeighFailed);
+            }
+            _ => (NeighResult::Assumed, assumed_mac(addr)),
+        },
+        None if cx.ns.fib.addr_type(addr, Some(dev)) == AddrType::Broadcast => {
+            (NeighResult::NotNeeded, MacAddr::BROADCAST)
+        }
+        None => (NeighResult::Assumed, assumed_mac(addr)),
+    };
+    cx.sink.step(skb, Step::Neighbour { dev, addr, result });
+    if result == NeighResult::Assumed {
+        cx.sink.step(skb, Step::Assumed(Assumption::NeighbourAnswers { dev, addr }));
+    }
+    Ok(mac)
+}
+
+/// The address of a neighbour that is assumed to answer: locally administered, made of its IP address.
+fn assumed_mac(addr: u32) -> MacAddr {
+    let [a, b, c, d] = addr.to_be_bytes();
+    MacAddr([0x02, 0xfe, a, b, c, d])
+}
+
+/// Resolution failed: the sender is told that the host is unreachable (`arp_error_report`, `ipv4_link_failure`).
+fn fail<S: Sink>(cx: &mut Cx<'_, S>, flight: &Flight, code: DropCode) -> Next {
+    let locus = Locus::Subsystem("neigh_invalidate");
+    forward::refuse(cx, flight, icmp::Error::unreachable(1), code, locus)
+}
+
+/// What a device does with what it is given.
+enum Sends {
+    /// It leaves the namespace.
+    Away,
+    /// It comes to another device, or to ports.
+    Within,
+    /// The walk ends.
+    Ends(End),
+}
+
+fn sends_away<S: Sink>(cx: &Cx<'_, S>, dev: DevId) -> Sends {
+    let ns = cx.ns;
+    let Some(device) = ns.config.devices.get(dev.index()) else {
+        return Sends::Ends(End::unknown(Because::NotModelled("a device that is not there")));
+    };
+    if let Some(because) = ns.links.unmodelled_tx(dev) {
+        return Sends::Ends(End::unknown(because));
+    }
+    let down = !device.up || !device.carrier && device.kind != DeviceKind::Loopback;
+    match device.kind {
+        DeviceKind::Other(_) => Sends::Ends(End::unknown(Because::Device(dev))),
+        _ if down => Sends::Ends(End::dropped(DropCode::DeviceDown, Locus::Device(dev))),
+        DeviceKind::Dummy => Sends::Ends(End::dropped(DropCode::DummyDevice, Locus::Device(dev))),
+        DeviceKind::Bridge { vlan_filtering: true } => {
+            Sends::Ends(End::unknown(Because::NotModelled("a bridge with VLAN filtering")))
+        }
+        DeviceKind::Loopback | DeviceKind::Bridge { .. } => Sends::Within,
+        DeviceKind::Veth { .. } if peer(cx, dev).is_some() => Sends::Within,
+        DeviceKind::Physical | DeviceKind::Veth { .. } => Sends::Away,
+    }
+}
+
+/// The other end of a veth, where it is in this namespace.
+fn peer<S: Sink>(cx: &Cx<'_, S>, dev: DevId) -> Option<DevId> {
+    match cx.ns.config.devices.get(dev.index())?.kind {
+        DeviceKind::Veth { peer_ifindex: Some(peer), peer_netns: None } => {
+            let peer = cx.ns.links.by_ifindex(peer)?;
+            let back = &cx.ns.config.devices.get(peer.index())?.kind;
+            matches!(back, DeviceKind::Veth { .. }).then_some(peer)
+        }
+        _ => None,
+    }
+}
+
+/// A frame at a device (`dev_hard_start_xmit`).
+pub(super) fn transmit<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next {
+    cx.sink.step(&flight.skb, Step::Xmit { dev });
+    match sends_away(cx, dev) {
+        Sends::Ends(end) => Next::End(end),
+        Sends::Away => {
+            cx.sink.frame(dev, &flight.skb.packet);
+            Next::End(End::plain(Disposition::Forwarded))
+        }
+        Sends::Within => match cx.ns.device(dev).kind {
+            DeviceKind::Bridge { .. } => bridge::from_host(cx, flight, dev),
+            DeviceKind::Loopback => {
+                // The connection, the mark and the route stay; the socket does not.
+                flight.skb.in_dev = Some(dev);
+                flight.skb.pkt_type = PktType::Unicast;
+                flight.skb.sk = None;
+                Next::Go(Stage::Receive)
+            }
+            _ => {
+                // `skb_scrub_packet` within one namespace: the mark stays.
+                let Some(peer) = peer(cx, dev) else { return Next::not_modelled("a veth without a peer") };
+                flight.skb.in_dev = Some(peer);
+                flight.skb.in_port = None;
+                flight.skb.ct = crate::skb::SkbCt::None;
+                flight.skb.dst = None;
+                flight.skb.sk = None;
+                flight.bridged = None;
+                Next::Go(Stage::Receive)
+            }
+        },
+    }
+}
