@@ -335,5 +335,6 @@ pub(crate) fn made_by_key(by: MadeBy) -> &'static str {
         MadeBy::EchoReply => "echo-reply",
         MadeBy::Arp => "arp",
         MadeBy::Fragment => "fragment",
+        MadeBy::Copy => "copy",
     }
 }
