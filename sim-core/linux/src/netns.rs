@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::choice::Choice;
 use crate::config::{Device, NetNsConfig};
-use crate::conntrack::Conntrack;
+use crate::conntrack::{Conntrack, CtSettings};
 use crate::diag::Diagnostic;
 use crate::fib::Fib;
 use crate::ids::DevId;
@@ -22,6 +22,8 @@ pub struct NetNs {
     pub config: NetNsConfig,
     /// Settings.
     pub sysctls: Sysctls,
+    /// Settings of connection tracking.
+    pub ct: CtSettings,
     /// Routes, routing rules, addresses.
     pub fib: Fib,
     /// Rules of every backend.
@@ -74,11 +76,12 @@ impl NetNs {
             }
         }
         let sysctls = Sysctls::compile(&config, &mut diagnostics);
+        let ct = CtSettings::compile(&sysctls);
         let sets = CompiledSets::compile(&config, &mut diagnostics);
         let fib = Fib::compile(&config, &dev_by_name, &sysctls, &mut diagnostics);
         let netfilter = Netfilter::compile(&config, &dev_by_name, &mut diagnostics);
         let links = Links::compile(&config, &dev_by_name, &mut diagnostics);
-        (NetNs { config, sysctls, fib, netfilter, sets, links, dev_by_name }, diagnostics)
+        (NetNs { config, sysctls, ct, fib, netfilter, sets, links, dev_by_name }, diagnostics)
     }
 
     /// The device of this name.

@@ -82,6 +82,13 @@ pub struct CtTemplate {
     pub zone_reply: u16,
 }
 
+impl CtTemplate {
+    /// The zone's number, whichever directions it is for (`nf_conntrack_zone.id`).
+    pub fn zone_id(self) -> u16 {
+        self.zone_original.max(self.zone_reply)
+    }
+}
+
 /// `enum ip_conntrack_info`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum CtInfo {

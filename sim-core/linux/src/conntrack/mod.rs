@@ -1,133 +1,212 @@
-//! Connection tracking.
+//! Connection tracking, as Linux 6.18 does it for IPv4.
+//!
+//! Modelled: `nf_conntrack_in` with zones, TCP (state table, windows, reopening, resets, timeouts), UDP, UDPlite, SCTP, ICMP queries and
+//! errors, GRE without helpers, all other protocols by their addresses; timeouts on the virtual clock; confirmation and what happens when
+//! two flows want the same tuple.
+//!
+//! Left out: helpers and expectations, synproxy, accounting, labels, timeout policies, offloading. Which entry a full table drops early
+//! depends on a random hash: the walk ends `Unknown` there unless no entry may be dropped. The kernel's clock ticks in jiffies (1 to 10
+//! milliseconds); here an entry expires to the nanosecond. The checksum of a packet that a capture cut off counts as right.
 
+mod confirm;
+mod entry;
+mod packet;
+mod sctp;
+mod settings;
+mod table;
+mod tcp;
+#[cfg(test)]
+mod tests;
+mod track;
 pub mod tuple;
+mod window;
 
-use crate::ids::{CtId, DevId};
+pub use entry::{CtEntry, TcpState, status};
+pub use settings::CtSettings;
+pub use table::{Conntrack, CtTaken};
+
+pub(crate) use confirm::{allows_clash, confirm};
+pub(crate) use packet::sctp_crc;
+
+use crate::hook::Hook;
+use crate::ids::CtId;
 use crate::netfilter::{HookState, HookVerdict};
 use crate::netns::Cx;
-use crate::skb::Skb;
-use crate::trace::Sink;
-use tuple::CtTuple;
+use crate::reason::{Because, DropCode, End, Locus};
+use crate::skb::{CtInfo, CtTemplate, Skb, SkbCt};
+use crate::trace::{CtResult, Sink, Step};
+use packet::Transport;
+use track::{Icmp, Tracked, invalid};
+use tuple::{CtDirection, CtTuple, TupleError, proto};
 
-/// `IPS_*` status bits.
-pub mod status {
-    /// Expected by another connection.
-    pub const EXPECTED: u32 = 1;
-    /// Packets in both directions.
-    pub const SEEN_REPLY: u32 = 2;
-    /// Never expired early.
-    pub const ASSURED: u32 = 4;
-    /// In the table.
-    pub const CONFIRMED: u32 = 8;
-    /// Source is translated.
-    pub const SRC_NAT: u32 = 16;
-    /// Destination is translated.
-    pub const DST_NAT: u32 = 32;
-    /// The source half of NAT is decided.
-    pub const SRC_NAT_DONE: u32 = 128;
-    /// The destination half of NAT is decided.
-    pub const DST_NAT_DONE: u32 = 256;
-}
-
-/// TCP states of an entry (`enum tcp_conntrack`).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum TcpState {
-    /// Nothing seen.
-    None,
-    /// SYN seen.
-    SynSent,
-    /// SYN and SYN/ACK seen.
-    SynRecv,
-    /// Open.
-    Established,
-    /// FIN seen.
-    FinWait,
-    /// FIN answered.
-    CloseWait,
-    /// Both FINs seen.
-    LastAck,
-    /// Closed, waiting.
-    TimeWait,
-    /// Reset.
-    Close,
-    /// SYNs in both directions.
-    SynSent2,
-}
-
-impl TcpState {
-    /// As `conntrack -L` prints it.
-    pub fn name(self) -> &'static str {
-        match self {
-            TcpState::None => "NONE",
-            TcpState::SynSent => "SYN_SENT",
-            TcpState::SynRecv => "SYN_RECV",
-            TcpState::Established => "ESTABLISHED",
-            TcpState::FinWait => "FIN_WAIT",
-            TcpState::CloseWait => "CLOSE_WAIT",
-            TcpState::LastAck => "LAST_ACK",
-            TcpState::TimeWait => "TIME_WAIT",
-            TcpState::Close => "CLOSE",
-            TcpState::SynSent2 => "SYN_SENT2",
-        }
-    }
-}
-
-/// A connection (`struct nf_conn`).
-#[derive(Clone, Debug)]
-pub struct CtEntry {
-    /// Original direction.
-    pub original: CtTuple,
-    /// Reply direction: the inverse of the original one with the translations applied.
-    pub reply: CtTuple,
-    /// Zone of the original direction.
-    pub zone_original: u16,
-    /// Zone of the reply direction.
-    pub zone_reply: u16,
-    /// [`status`] bits.
-    pub status: u32,
-    /// Its mark.
-    pub mark: u32,
-    /// TCP state, for TCP.
-    pub tcp: Option<TcpState>,
-    /// When it expires, on the virtual clock of [`NetNsState::now_ns`](crate::netns::NetNsState); meaningful once confirmed.
-    pub expires_ns: u64,
-    /// Device that MASQUERADE took the address of.
-    pub masquerade_dev: Option<DevId>,
-}
-
-/// The connections of one namespace.
-#[derive(Clone, Debug, Default)]
-pub struct Conntrack {}
-
-impl Conntrack {
-    /// An entry, confirmed or still on its way with its first packet.
-    pub fn get(&self, _id: CtId) -> Option<&CtEntry> {
-        None
-    }
-
-    /// As [`Conntrack::get`], to be changed.
-    pub fn get_mut(&mut self, _id: CtId) -> Option<&mut CtEntry> {
-        None
-    }
-
-    /// Confirmed entries that have not expired at `now_ns`, in order of their creation.
-    pub fn confirmed(&self, _now_ns: u64) -> impl Iterator<Item = (CtId, &CtEntry)> {
-        std::iter::empty()
-    }
+/// What looking a packet up came to.
+enum Outcome {
+    /// It has this connection.
+    Entry { id: CtId, info: CtInfo, created: bool },
+    /// It has none.
+    Invalid(&'static str),
+    /// The walk ends.
+    End(End),
 }
 
 /// `nf_conntrack_in`, at priority -200 in PREROUTING and OUTPUT.
-pub(crate) fn conntrack_in<S: Sink>(_cx: &mut Cx<'_, S>, _at: HookState, _skb: &mut Skb) -> HookVerdict {
+pub(crate) fn conntrack_in<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &mut Skb) -> HookVerdict {
+    let hook = at.hook;
+    let result = match skb.ct {
+        // Second pass through `lo`, or made by the stack because of another packet.
+        SkbCt::Entry { .. } => CtResult::Kept,
+        SkbCt::Untracked => CtResult::Untracked,
+        SkbCt::None => {
+            let zones = skb.ct_template.take().unwrap_or_default();
+            let check = hook == Hook::Prerouting && cx.ns.ct.checksum;
+            match find(&mut cx.state.ct, &cx.ns.ct, skb, zones, check, cx.state.now_ns, hook) {
+                Outcome::Entry { id, info, created } => {
+                    skb.ct = SkbCt::Entry { id, info };
+                    CtResult::Entry { id, info, created }
+                }
+                Outcome::Invalid(why) => CtResult::Invalid(why),
+                Outcome::End(end) => return HookVerdict::End(end),
+            }
+        }
+    };
+    cx.sink.step(skb, Step::CtLookup { hook, result });
     HookVerdict::Accept
 }
 
-/// `nf_confirm`, last in INPUT and POSTROUTING.
-pub(crate) fn confirm<S: Sink>(_cx: &mut Cx<'_, S>, _at: HookState, _skb: &mut Skb) -> HookVerdict {
-    HookVerdict::Accept
+fn find(
+    table: &mut Conntrack,
+    settings: &CtSettings,
+    skb: &Skb,
+    zones: CtTemplate,
+    check: bool,
+    now_ns: u64,
+    hook: Hook,
+) -> Outcome {
+    if track::is_later_fragment(&skb.ip) {
+        return Outcome::Invalid("a fragment without its transport header");
+    }
+    let transport = Transport::of(skb, check);
+    if transport.protocol == proto::ICMP {
+        match track::icmp(table, &transport, zones, now_ns) {
+            Icmp::Query => {}
+            Icmp::Related(id, info) => return Outcome::Entry { id, info, created: false },
+            Icmp::Invalid(why) => return Outcome::Invalid(why),
+            Icmp::Cut => return Outcome::End(End::unknown(Because::CutPacket)),
+        }
+    }
+    let tuple = match CtTuple::of_packet(skb.ip.src, skb.ip.dst, skb.ip.protocol, transport.bytes) {
+        Ok(tuple) => tuple,
+        Err(TupleError::Short) if transport.is_cut() => {
+            return Outcome::End(End::unknown(Because::CutPacket));
+        }
+        Err(TupleError::Short) => return Outcome::Invalid("the transport header is cut off"),
+        Err(TupleError::Gre) => return Outcome::Invalid("GRE version 1 that does not carry PPP"),
+    };
+    if let Some((id, direction)) = table.lookup(&tuple, zones, now_ns)
+        && let Some(outcome) = known(table, settings, id, direction, &transport, now_ns)
+    {
+        return outcome;
+    }
+    create(table, settings, tuple, zones, &transport, now_ns, hook)
 }
 
-/// `nf_ct_attach`: a packet that the stack makes because of `cause` belongs to the same connection, as RELATED.
-pub(crate) fn attach<S: Sink>(_cx: &mut Cx<'_, S>, _made: &mut Skb, _cause: &Skb) {}
+/// A packet of an entry that is in the table. None if the entry gave way to a new connection.
+fn known(
+    table: &mut Conntrack,
+    settings: &CtSettings,
+    id: CtId,
+    direction: CtDirection,
+    transport: &Transport<'_>,
+    now_ns: u64,
+) -> Option<Outcome> {
+    let entry = table.get_mut(id)?;
+    let info = match direction {
+        CtDirection::Reply => CtInfo::EstablishedReply,
+        CtDirection::Original if entry.status & status::SEEN_REPLY != 0 => CtInfo::Established,
+        CtDirection::Original if entry.status & status::EXPECTED != 0 => CtInfo::Related,
+        CtDirection::Original => CtInfo::New,
+    };
+    match track::packet(entry, settings, direction, transport, now_ns) {
+        Tracked::Accept => {}
+        Tracked::Kill => table.kill(id),
+        Tracked::Invalid(why) => return Some(Outcome::Invalid(why)),
+        Tracked::Cut => return Some(Outcome::End(End::unknown(Because::CutPacket))),
+        Tracked::Reopen => {
+            table.kill(id);
+            return None;
+        }
+    }
+    if info == CtInfo::EstablishedReply
+        && let Some(entry) = table.get_mut(id)
+    {
+        entry.status |= status::SEEN_REPLY;
+    }
+    Some(Outcome::Entry { id, info, created: false })
+}
 
-/// `nf_ct_set_closing`: REJECT's RST closes the connection of `cause`.
-pub(crate) fn set_closing<S: Sink>(_cx: &mut Cx<'_, S>, _cause: &Skb) {}
+/// `init_conntrack` and the tracker's word on the first packet.
+fn create(
+    table: &mut Conntrack,
+    settings: &CtSettings,
+    tuple: CtTuple,
+    zones: CtTemplate,
+    transport: &Transport<'_>,
+    now_ns: u64,
+    hook: Hook,
+) -> Outcome {
+    let Some(reply) = tuple.invert() else {
+        return Outcome::Invalid("ICMP type that no connection begins with");
+    };
+    if let Err(end) = make_room(table, settings, now_ns, hook) {
+        return Outcome::End(end);
+    }
+    let mut entry = CtEntry::new(tuple, reply);
+    entry.zone_original = zones.zone_original;
+    entry.zone_reply = zones.zone_reply;
+    match track::packet(&mut entry, settings, CtDirection::Original, transport, now_ns) {
+        Tracked::Accept | Tracked::Kill => {
+            let id = table.push(entry);
+            Outcome::Entry { id, info: CtInfo::New, created: true }
+        }
+        Tracked::Invalid(why) => Outcome::Invalid(why),
+        Tracked::Reopen => Outcome::Invalid("TCP segment that no connection begins with"),
+        Tracked::Cut => Outcome::End(End::unknown(Because::CutPacket)),
+    }
+}
+
+/// The bound on the number of entries (`__nf_conntrack_alloc`). The kernel looks for an entry to drop in eight buckets of its hash table;
+/// only if every entry is ASSURED, it is certain that there is none.
+fn make_room(table: &mut Conntrack, settings: &CtSettings, now_ns: u64, hook: Hook) -> Result<(), End> {
+    let max = settings.max as usize;
+    if max == 0 || table.len() < max {
+        return Ok(());
+    }
+    table.sweep(now_ns);
+    if table.len() < max {
+        Ok(())
+    } else if table.all_assured(now_ns) {
+        Err(End::dropped(DropCode::CtTableFull, Locus::Conntrack { hook }))
+    } else {
+        Err(End::unknown(Because::NotModelled("which connection a full conntrack table drops early")))
+    }
+}
+
+/// `nf_ct_attach`: a packet that the stack makes because of `cause` belongs to the same connection, as RELATED. Without a connection there,
+/// it is looked up like any other.
+pub(crate) fn attach<S: Sink>(_cx: &mut Cx<'_, S>, made: &mut Skb, cause: &Skb) {
+    if let SkbCt::Entry { id, info } = cause.ct {
+        let info = if info.is_reply() { CtInfo::Related } else { CtInfo::RelatedReply };
+        made.ct = SkbCt::Entry { id, info };
+    }
+}
+
+/// `nf_ct_set_closing`: REJECT's RST closes the connection of `cause`, if that is in the table.
+pub(crate) fn set_closing<S: Sink>(cx: &mut Cx<'_, S>, cause: &Skb) {
+    let now_ns = cx.state.now_ns;
+    if let SkbCt::Entry { id, .. } = cause.ct
+        && let Some(entry) = cx.state.ct.get_mut(id)
+        && entry.original.protocol == proto::TCP
+    {
+        tcp::set_closing(entry, &cx.ns.ct, now_ns);
+    }
+}

@@ -1,0 +1,88 @@
+//! What trackers ask of a packet: its transport header, its length, and whether its checksum is right (`nf_ip_checksum`).
+
+use pktwalk_packet::checksum;
+
+use super::tuple::proto;
+use crate::skb::Skb;
+
+/// The transport part of a packet.
+#[derive(Clone, Copy)]
+pub(super) struct Transport<'a> {
+    /// Source address of the IP header.
+    pub src: u32,
+    /// Destination address of the IP header.
+    pub dst: u32,
+    /// IP protocol.
+    pub protocol: u8,
+    /// From the transport header on, as much as is there.
+    pub bytes: &'a [u8],
+    /// Its length, with what a capture cut off.
+    pub len: usize,
+    /// Whether trackers look at checksums here: in PREROUTING, unless `nf_conntrack_checksum` is 0.
+    pub check: bool,
+}
+
+impl<'a> Transport<'a> {
+    pub fn of(skb: &'a Skb, check: bool) -> Transport<'a> {
+        let header_len = usize::from(skb.ip.header_len);
+        Transport {
+            src: skb.ip.src,
+            dst: skb.ip.dst,
+            protocol: skb.ip.protocol,
+            bytes: skb.l4(),
+            len: skb.packet.l3_wire_len().saturating_sub(header_len),
+            check,
+        }
+    }
+
+    /// Whether a capture cut bytes off.
+    pub fn is_cut(&self) -> bool {
+        self.bytes.len() < self.len
+    }
+
+    /// Whether the Internet checksum is wrong. That of a packet that was cut off counts as right.
+    pub fn bad_checksum(&self) -> bool {
+        self.check && !self.is_cut() && !checksum_is_right(self)
+    }
+
+    /// Whether the CRC32c of an SCTP packet is wrong.
+    pub fn bad_crc(&self) -> bool {
+        if !self.check || self.is_cut() {
+            return false;
+        }
+        match self.bytes {
+            &[_, _, _, _, _, _, _, _, a, b, c, d, ..] => {
+                u32::from_le_bytes([a, b, c, d]) != sctp_crc(self.bytes)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// `nf_ip_checksum`: with a pseudo header for TCP and UDP, without for the others. The kernel takes the whole rest of the packet, whatever
+/// UDP's length field says.
+fn checksum_is_right(transport: &Transport<'_>) -> bool {
+    let start = match transport.protocol {
+        proto::TCP | proto::UDP => checksum::pseudo_header(
+            transport.src,
+            transport.dst,
+            transport.protocol,
+            transport.bytes.len() as u32,
+        ),
+        _ => 0,
+    };
+    checksum::finish(checksum::sum(transport.bytes, start)) == 0
+}
+
+/// CRC32c over an SCTP packet with its checksum field zero, as the field holds it (least significant byte first).
+pub(crate) fn sctp_crc(packet: &[u8]) -> u32 {
+    const POLYNOMIAL: u32 = 0x82f6_3b78;
+    let mut crc = u32::MAX;
+    for (at, byte) in packet.iter().enumerate() {
+        crc ^= u32::from(if (8..12).contains(&at) { 0 } else { *byte });
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ (POLYNOMIAL & 0u32.wrapping_sub(crc & 1));
+        }
+    }
+    !crc
+}
