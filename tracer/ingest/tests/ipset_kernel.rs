@@ -1,5 +1,7 @@
 //! Sets as the kernel holds them: what `ipset save` prints of generated sets, and which addresses and ports `ipset test` finds in them.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 mod common;
 
 use std::collections::BTreeSet;

@@ -1,0 +1,411 @@
+//! A bundle as a whole: which files there are, and what their presence or absence means.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use pktwalk_linux::config::{MissingState, NetNsConfig, Ruleset};
+use pktwalk_linux::diag::{Diagnostic, Severity};
+use pktwalk_linux::hook::{Backend, Family};
+use pktwalk_linux::ids::SourceLine;
+use pktwalk_linux::iptables::ast::{Policy, SaveFile};
+use pktwalk_linux::{ipset, iptables};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::conntrack::{self, CtLine};
+use crate::reader::Reader;
+use crate::source::Source;
+use crate::{devices, neigh, other, routes, rules, sockets, sysctl};
+
+/// Why a bundle cannot be read at all.
+#[derive(Debug, Error)]
+pub enum IngestError {
+    /// It cannot be opened, or its archive is broken.
+    #[error("{}: {error}", path.display())]
+    Open {
+        /// As given.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// There is nothing in it that is a file of a bundle.
+    #[error("{}: none of the files of a bundle is in it (such as ip-addr.json, iptables-save)", path.display())]
+    Empty {
+        /// As given.
+        path: PathBuf,
+    },
+}
+
+/// `node.yaml`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NodeInfo {
+    /// The node's name; without one, that of the folder or archive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// When the bundle was collected, as written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+    /// Its kernel, as `uname -r` prints it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+    /// `nft` or `legacy`: which backend `iptables-save` is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<String>,
+}
+
+/// One node's state.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Bundle {
+    /// The node's name.
+    pub name: String,
+    /// What `node.yaml` says.
+    pub node: NodeInfo,
+    /// The node's own namespace.
+    pub host: NetNsBundle,
+    /// Its other namespaces (`netns/NAME/`), by name.
+    pub netns: Vec<NetNsBundle>,
+}
+
+/// One namespace of a bundle.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct NetNsBundle {
+    /// What it is.
+    pub config: NetNsConfig,
+    /// What was to be said about its files, in the order in which they were read.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Connections of `conntrack -L`, in file order. They are not yet put into the model's table: a walk starts with an empty one.
+    pub conntrack: Vec<CtLine>,
+}
+
+impl NetNsBundle {
+    /// `file:line` of a place in this namespace's files.
+    pub fn place(&self, source: SourceLine) -> String {
+        let file = self.config.files.get(source.file as usize).map_or("?", String::as_str);
+        if source.line == 0 { file.to_owned() } else { format!("{file}:{}", source.line) }
+    }
+}
+
+impl Bundle {
+    /// Every namespace, the node's own first.
+    pub fn namespaces(&self) -> impl Iterator<Item = &NetNsBundle> {
+        std::iter::once(&self.host).chain(&self.netns)
+    }
+
+    /// Every remark as `file:line: message`, with its severity.
+    pub fn remarks(&self) -> impl Iterator<Item = (Severity, String)> {
+        self.namespaces().flat_map(|ns| {
+            ns.diagnostics.iter().map(|d| (d.severity, format!("{}: {}", ns.place(d.source), d.message)))
+        })
+    }
+}
+
+/// The files that are read, at the top of a bundle and in each `netns/NAME/`.
+pub(crate) const FILES: [&str; 27] = [
+    "node.yaml",
+    "ip-link.json",
+    "ip-addr.json",
+    "ip-nexthop.json",
+    "ip-route.json",
+    "ip-6-route.json",
+    "ip-rule.json",
+    "ip-6-rule.json",
+    "ip-neigh.json",
+    "neigh-proxy",
+    "bridge-fdb.json",
+    "bridge-vlan.json",
+    "nsid.json",
+    "sysctl",
+    "iptables-save",
+    "iptables-legacy-save",
+    "ip6tables-save",
+    "ip6tables-legacy-save",
+    "ipset-save",
+    "nft.json",
+    "conntrack",
+    "ss",
+    "tc.json",
+    "bpf-net.json",
+    "xfrm",
+    "ipvs",
+    "wg",
+];
+
+/// Reads a bundle from a folder, a `.tar` or a `.tar.gz`.
+///
+/// # Errors
+/// If there is nothing to read. Whatever is wrong with a single file is a diagnostic instead.
+pub fn read_bundle(path: &Path) -> Result<Bundle, IngestError> {
+    let fail = |error| IngestError::Open { path: path.to_owned(), error };
+    let source = Source::open(path).map_err(fail)?;
+    let stem = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem =
+        [".tar.gz", ".tgz", ".tar"].iter().find_map(|end| stem.strip_suffix(end)).unwrap_or(&stem).to_owned();
+    read(source, &path.display().to_string(), &stem)
+        .map_err(fail)?
+        .ok_or_else(|| IngestError::Empty { path: path.to_owned() })
+}
+
+/// Reads a bundle from memory: names within the bundle (`iptables-save`, `netns/web/ip-addr.json`) and contents. `label` stands before the names of
+/// files in remarks.
+pub fn read_files<'a>(label: &str, files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Option<Bundle> {
+    let files = files.into_iter().map(|(name, bytes)| (name.to_owned(), Cow::Borrowed(bytes))).collect();
+    read(Source::Memory(files), label, label).ok().flatten()
+}
+
+fn read(mut source: Source<'_>, label: &str, stem: &str) -> io::Result<Option<Bundle>> {
+    let names = source.netns()?;
+    let unknown: Vec<String> =
+        source.top_level().into_iter().filter(|name| !FILES.contains(&name.as_str())).collect();
+    let known = source.top_level().len() - unknown.len();
+    if known == 0 && names.is_empty() {
+        return Ok(None);
+    }
+    let mut node = NodeInfo::default();
+    let mut host = NetNsReader::new(&mut source, label, "", "").read(&mut node, None);
+    for name in unknown {
+        let file = host.config.files.len() as u32;
+        host.config.files.push(format!("{label}/{name}"));
+        let source = SourceLine { file, line: 0 };
+        host.diagnostics.push(Diagnostic::note(source, "not a file of a bundle: not read"));
+    }
+    let mut netns = Vec::with_capacity(names.len());
+    for name in names {
+        let mut own = NodeInfo::default();
+        let prefix = format!("netns/{name}/");
+        netns.push(
+            NetNsReader::new(&mut source, label, &prefix, &name).read(&mut own, node.backend.as_deref()),
+        );
+    }
+    let name = node.name.clone().unwrap_or_else(|| stem.to_owned());
+    Ok(Some(Bundle { name, node, host, netns }))
+}
+
+struct NetNsReader<'s, 'a> {
+    source: &'s mut Source<'a>,
+    label: &'s str,
+    prefix: &'s str,
+    ns: NetNsBundle,
+}
+
+impl<'s, 'a> NetNsReader<'s, 'a> {
+    fn new(source: &'s mut Source<'a>, label: &'s str, prefix: &'s str, name: &str) -> NetNsReader<'s, 'a> {
+        let mut ns = NetNsBundle::default();
+        ns.config.name = name.to_owned();
+        NetNsReader { source, label, prefix, ns }
+    }
+
+    /// A file's content, if it is there. It gets its number then.
+    fn get(&mut self, name: &str) -> Option<(Cow<'a, [u8]>, u32)> {
+        let path = format!("{}{name}", self.prefix);
+        let got = self.source.get(&path);
+        if let Ok(None) = got {
+            return None;
+        }
+        let file = self.ns.config.files.len() as u32;
+        self.ns.config.files.push(format!("{}/{path}", self.label));
+        match got {
+            Ok(Some(bytes)) => Some((bytes, file)),
+            Ok(None) => None,
+            Err(error) => {
+                let source = SourceLine { file, line: 0 };
+                self.ns.diagnostics.push(Diagnostic::error(source, format!("cannot be read: {error}")));
+                None
+            }
+        }
+    }
+
+    /// Reads one file into the namespace; whether it is there.
+    fn with(&mut self, name: &str, read: impl FnOnce(&mut Reader<'_>, &[u8])) -> bool {
+        let Some((bytes, file)) = self.get(name) else { return false };
+        read(&mut self.reader(file), &bytes);
+        true
+    }
+
+    fn reader(&mut self, file: u32) -> Reader<'_> {
+        Reader { config: &mut self.ns.config, diagnostics: &mut self.ns.diagnostics, file }
+    }
+
+    fn missing(&mut self, there: bool, state: MissingState) {
+        if !there {
+            self.ns.config.missing.push(state);
+        }
+    }
+
+    fn read(mut self, node: &mut NodeInfo, outer_backend: Option<&str>) -> NetNsBundle {
+        let _ = self.with("node.yaml", |reader, text| node_info(reader, text, node));
+        let links = self.with("ip-link.json", devices::links);
+        let addrs = self.with("ip-addr.json", |reader, text| devices::addresses(reader, text, links));
+        self.missing(links || addrs, MissingState::Devices);
+
+        let mut nexthops = routes::NexthopObjects::default();
+        let _ = self.with("ip-nexthop.json", |reader, text| nexthops = routes::nexthop_objects(reader, text));
+        let there =
+            self.with("ip-route.json", |reader, text| routes::routes(reader, text, Family::V4, &nexthops));
+        self.missing(there, MissingState::Routes);
+        let _ =
+            self.with("ip-6-route.json", |reader, text| routes::routes(reader, text, Family::V6, &nexthops));
+        let there = self.with("ip-rule.json", |reader, text| rules::rules(reader, text, Family::V4));
+        self.missing(there, MissingState::RoutingRules);
+        // A rule does not say which family it is of, and the walk is of IPv4: these are checked only.
+        let _ = self.with("ip-6-rule.json", other::form_only);
+        let there = self.with("ip-neigh.json", neigh::neighbours);
+        self.missing(there, MissingState::Neighbours);
+        let _ = self.with("neigh-proxy", neigh::proxies);
+        let _ = self.with("bridge-fdb.json", neigh::fdb);
+        let _ = self.with("bridge-vlan.json", other::form_only);
+        let _ = self.with("nsid.json", other::form_only);
+        let there = self.with("sysctl", sysctl::settings);
+        self.missing(there, MissingState::Sysctls);
+
+        let backend = node.backend.clone().or_else(|| outer_backend.map(str::to_owned));
+        let nft = self.rules("iptables-save", Family::V4, backend.as_deref(), false);
+        let legacy = self.rules("iptables-legacy-save", Family::V4, backend.as_deref(), true);
+        self.missing(nft || legacy, MissingState::Rulesets);
+        let _ = self.rules("ip6tables-save", Family::V6, backend.as_deref(), false);
+        let _ = self.rules("ip6tables-legacy-save", Family::V6, backend.as_deref(), true);
+        self.registration_order();
+        let there = self.with("ipset-save", |reader, text| {
+            let (sets, diagnostics) = ipset::parse(text, reader.file);
+            reader.config.sets = sets;
+            reader.diagnostics.extend(diagnostics);
+        });
+        self.missing(there, MissingState::Sets);
+        let _ = self.with("nft.json", other::nft);
+
+        let mut lines = Vec::new();
+        let there = self.with("conntrack", |reader, text| {
+            lines = conntrack::lines(reader, text);
+            if !lines.is_empty() {
+                let message = format!(
+                    "{} connections are read, but a walk starts with an empty table all the same",
+                    lines.len()
+                );
+                reader.warning(0, message);
+            }
+        });
+        self.ns.conntrack = lines;
+        let empty = there && self.ns.conntrack.is_empty();
+        self.missing(empty, MissingState::Conntrack);
+        let there = self.with("ss", sockets::sockets);
+        self.missing(there, MissingState::Sockets);
+
+        let programs = self.with("bpf-net.json", other::bpf_net);
+        let _ = self.with("tc.json", |reader, text| other::tc(reader, text, programs));
+        let _ = self.with("xfrm", other::xfrm);
+        let _ = self.with("ipvs", other::ipvs);
+        let _ = self.with("wg", other::wg);
+        self.ns.config.missing.sort();
+        self.ns.config.missing.dedup();
+        self.ns
+    }
+
+    /// One iptables-save file. Its backend: what its name says, else `node.yaml`, else its header, else an assumption.
+    fn rules(&mut self, name: &str, family: Family, backend: Option<&str>, legacy: bool) -> bool {
+        let Some((bytes, file)) = self.get(name) else { return false };
+        let (save, diagnostics) = iptables::parse(&bytes, file, family);
+        drop(bytes);
+        self.ns.diagnostics.extend(diagnostics);
+        let told = match backend {
+            Some("nft" | "nf_tables") => Some(Backend::Nft),
+            Some("legacy") => Some(Backend::Legacy),
+            _ => None,
+        };
+        let header = save.header.as_ref().and_then(|header| header.backend());
+        if let (Some(told), Some(header), false) = (told, header, legacy)
+            && told != header
+        {
+            let message = format!(
+                "node.yaml says backend {told}, the header of the file says {header}; {told} is taken"
+            );
+            self.reader(file).warning(1, message);
+        }
+        let backend = match (legacy, told.or(header)) {
+            (true, _) => Backend::Legacy,
+            (false, Some(backend)) => backend,
+            (false, None) => {
+                // A file without any table needs no backend.
+                if !save.tables.is_empty() {
+                    self.ns.config.missing.push(MissingState::Backend);
+                }
+                Backend::Nft
+            }
+        };
+        if !save.tables.is_empty() {
+            self.ns.config.rulesets.push(Ruleset { backend, save });
+        }
+        true
+    }
+
+    /// Which of two backends was registered first stands in no dump.
+    fn registration_order(&mut self) {
+        let acts = |save: &SaveFile| {
+            save.tables
+                .iter()
+                .flat_map(|table| &table.chains)
+                .any(|chain| !chain.rules.is_empty() || chain.policy == Some(Policy::Drop))
+        };
+        for family in [Family::V4, Family::V6] {
+            let both = [Backend::Nft, Backend::Legacy].iter().all(|backend| {
+                self.ns
+                    .config
+                    .rulesets
+                    .iter()
+                    .any(|r| r.backend == *backend && r.save.family == family && acts(&r.save))
+            });
+            if both {
+                self.ns.config.missing.push(MissingState::RegistrationOrder);
+            }
+        }
+    }
+}
+
+fn node_info(reader: &mut Reader<'_>, text: &[u8], node: &mut NodeInfo) {
+    let text = match std::str::from_utf8(text) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => {
+            reader.warning(0, "bytes that are no UTF-8");
+            String::from_utf8_lossy(text)
+        }
+    };
+    if text.trim().is_empty() {
+        return;
+    }
+    let keys: Result<BTreeMap<String, serde_json::Value>, _> = serde_saphyr::from_str(&text);
+    match keys {
+        Err(error) => {
+            let line = error.location().map_or(0, |location| u32::try_from(location.line()).unwrap_or(0));
+            let message = error.without_snippet().to_string();
+            let message = message.lines().next().unwrap_or_default();
+            let message = message.rfind(" at line ").map_or(message, |at| &message[..at]).to_owned();
+            reader.error(line, message);
+            // Without it, nobody knows what it said of the backend.
+            reader.note(0, "not read: name, time, kernel and backend are taken from elsewhere");
+        }
+        Ok(keys) => {
+            for (key, value) in keys {
+                let line = text
+                    .lines()
+                    .position(|l| l.trim_start().starts_with(&format!("{key}:")))
+                    .map_or(0, |at| at + 1);
+                let line = u32::try_from(line).unwrap_or(0);
+                let Some(value) = crate::json::text(&value) else {
+                    reader.error(line, format!("{key} is no text"));
+                    continue;
+                };
+                match key.as_str() {
+                    "name" => node.name = Some(value),
+                    "time" => node.time = Some(value),
+                    "kernel" => node.kernel = Some(value),
+                    "backend" if matches!(value.as_str(), "nft" | "nf_tables" | "legacy") => {
+                        node.backend = Some(value)
+                    }
+                    "backend" => reader.error(line, format!("backend '{value}' is neither nft nor legacy")),
+                    _ => reader.note(line, format!("key '{key}' is not known here")),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! `ip -d -j link` and `ip -j addr`.
+
+use std::net::IpAddr;
+
+use pktwalk_linux::config::{Address, BridgePort, Device, DeviceKind, UnmodelledPoint};
+use pktwalk_packet::MacAddr;
+
+use crate::json::{self, Object};
+use crate::reader::Reader;
+
+/// `aa:bb:cc:dd:ee:ff`.
+pub(crate) fn mac(text: &str) -> Option<MacAddr> {
+    let mut bytes = [0u8; 6];
+    let mut parts = text.split(':');
+    for byte in &mut bytes {
+        let part = parts.next()?;
+        *byte = (part.len() == 2).then(|| u8::from_str_radix(part, 16).ok()).flatten()?;
+    }
+    parts.next().is_none().then_some(MacAddr(bytes))
+}
+
+/// `RT_SCOPE_*` by name or number.
+pub(crate) fn scope(text: &str) -> Option<u8> {
+    match text {
+        "global" | "universe" => Some(0),
+        "site" => Some(200),
+        "link" => Some(253),
+        "host" => Some(254),
+        "nowhere" => Some(255),
+        other => other.parse().ok(),
+    }
+}
+
+/// Devices of `ip -d -j link`.
+pub(crate) fn links(reader: &mut Reader<'_>, text: &[u8]) {
+    let objects = json::objects(reader, text);
+    let names: Vec<(String, u32)> = objects
+        .iter()
+        .filter_map(|object| Some((object.text("ifname")?, u32::try_from(object.number("ifindex")?).ok()?)))
+        .collect();
+    for object in &objects {
+        let Some(device) = device(reader, object, &names, true) else { continue };
+        if reader.config.devices.iter().any(|known| known.name == device.name) {
+            reader.error(
+                object.line,
+                format!("device {} stands here twice; the first one counts", device.name),
+            );
+            continue;
+        }
+        if let Some(xdp) = object.object("xdp") {
+            let id = xdp.object("prog").and_then(|prog| prog.number("id"));
+            let what = match id {
+                Some(id) => format!("XDP program {id} on {}", device.name),
+                None => format!("XDP program on {}", device.name),
+            };
+            reader.unmodelled(object.line, what, UnmodelledPoint::Rx(device.name.clone()));
+        }
+        reader.config.devices.push(device);
+    }
+    reader.config.devices.sort_by_key(|device| device.ifindex);
+}
+
+/// Addresses of `ip -j addr`; devices too, where `ip-link.json` was not there (`have_links` false).
+pub(crate) fn addresses(reader: &mut Reader<'_>, text: &[u8], have_links: bool) {
+    let objects = json::objects(reader, text);
+    let names: Vec<(String, u32)> = objects
+        .iter()
+        .filter_map(|object| Some((object.text("ifname")?, u32::try_from(object.number("ifindex")?).ok()?)))
+        .collect();
+    for object in &objects {
+        let Some(name) = object.text("ifname") else {
+            reader.error(object.line, "a device without ifname");
+            continue;
+        };
+        if !reader.config.devices.iter().any(|device| device.name == name) {
+            if have_links {
+                reader.error(object.line, format!("device {name} does not stand in ip-link.json"));
+            }
+            // A plain `ip addr` does not say what kind a device is.
+            let Some(device) = device(reader, object, &names, object.has("linkinfo")) else { continue };
+            reader.config.devices.push(device);
+        }
+        let mut found = Vec::new();
+        for info in object.list("addr_info") {
+            let Some(map) = info.as_object() else { continue };
+            // The tool prints `{}` where it left one out.
+            if map.is_empty() {
+                continue;
+            }
+            match address(reader, &Object { map: map.clone(), line: object.line }) {
+                Ok(address) => found.push(address),
+                Err(message) => reader.error(object.line, format!("{name}: {message}")),
+            }
+        }
+        if let Some(device) = reader.config.devices.iter_mut().find(|device| device.name == name) {
+            device.addresses.extend(found);
+        }
+    }
+    reader.config.devices.sort_by_key(|device| device.ifindex);
+}
+
+fn address(reader: &mut Reader<'_>, info: &Object) -> Result<Address, String> {
+    let local = info.text("local").ok_or("an address without local")?;
+    let local: IpAddr = local.parse().map_err(|_| format!("'{local}' is no address"))?;
+    let bits = if local.is_ipv4() { 32 } else { 128 };
+    let prefix_len = match info.number("prefixlen").and_then(|len| u8::try_from(len).ok()) {
+        Some(len) if len <= bits => len,
+        _ => return Err(format!("{local} has no prefix length of 0 to {bits}")),
+    };
+    let scope_text = info.text("scope").unwrap_or_else(|| "global".to_owned());
+    let scope = scope(&scope_text).ok_or_else(|| format!("{local}: scope '{scope_text}' is not known"))?;
+    // `address` is the other end of a point-to-point address.
+    let peer = info.read(reader, "address", json::address);
+    let broadcast = match info.read(reader, "broadcast", json::address) {
+        Some(IpAddr::V4(broadcast)) => Some(broadcast),
+        _ => None,
+    };
+    let secondary = info.map.get("secondary").is_some_and(|v| v.as_bool() != Some(false));
+    Ok(Address { local, prefix_len, peer, broadcast, scope, secondary })
+}
+
+fn device(
+    reader: &mut Reader<'_>,
+    object: &Object,
+    names: &[(String, u32)],
+    detailed: bool,
+) -> Option<Device> {
+    let Some(name) = object.text("ifname") else {
+        reader.error(object.line, "a device without ifname");
+        return None;
+    };
+    let Some(ifindex) = object.number("ifindex").and_then(|n| u32::try_from(n).ok()) else {
+        reader.error(object.line, format!("device {name} has no ifindex"));
+        return None;
+    };
+    let flags = object.strings("flags");
+    let has = |flag: &str| flags.contains(&flag);
+    if !object.has("flags") {
+        reader.error(object.line, format!("device {name} has no flags: it is taken to be down"));
+    }
+    let link_type = object.text("link_type").unwrap_or_default();
+    let mac_text = object.text("address");
+    let mac = match (link_type.as_str(), &mac_text) {
+        ("ether" | "loopback", Some(text)) => {
+            let read = mac(text);
+            if read.is_none() {
+                reader.error(object.line, format!("device {name}: '{text}' is no hardware address"));
+            }
+            read
+        }
+        _ => None,
+    };
+    let mtu = object.read(reader, "mtu", json::number_u32).unwrap_or_else(|| {
+        reader.error(object.line, format!("device {name} has no mtu: 1500 is taken"));
+        1500
+    });
+    let info = object.object("linkinfo");
+    let info_kind = info.as_ref().and_then(|info| info.text("info_kind"));
+    let kind = kind(reader, object, &name, &link_type, info_kind.as_deref(), names, detailed);
+    let group = match object.text("group").as_deref() {
+        None | Some("default") => 0,
+        Some(text) => text.parse().unwrap_or_else(|_| {
+            reader.warning(
+                object.line,
+                format!("device {name}: the number of group '{text}' is not known; 0 is taken"),
+            );
+            0
+        }),
+    };
+    Some(Device {
+        kind,
+        ifindex,
+        mac,
+        mtu,
+        up: has("UP"),
+        carrier: has("LOWER_UP"),
+        no_arp: has("NOARP"),
+        promisc: has("PROMISC"),
+        master: object.text("master"),
+        port: port(reader, object, &name),
+        group,
+        addresses: Vec::new(),
+        source: reader.at(object.line),
+        name,
+    })
+}
+
+fn kind(
+    reader: &mut Reader<'_>,
+    object: &Object,
+    name: &str,
+    link_type: &str,
+    info_kind: Option<&str>,
+    names: &[(String, u32)],
+    detailed: bool,
+) -> DeviceKind {
+    let peer_netns = object.number("link_netnsid").and_then(|id| i32::try_from(id).ok());
+    let peer_ifindex = object.number("link_index").and_then(|n| u32::try_from(n).ok()).or_else(|| {
+        let link = object.text("link")?;
+        names.iter().find(|(known, _)| *known == link).map(|&(_, ifindex)| ifindex)
+    });
+    match (link_type, info_kind) {
+        ("loopback", _) => DeviceKind::Loopback,
+        (_, Some("veth")) => DeviceKind::Veth { peer_ifindex, peer_netns },
+        (_, Some("dummy")) => DeviceKind::Dummy,
+        (_, Some("bridge")) => {
+            let data = object.object("linkinfo").and_then(|info| info.object("info_data"));
+            DeviceKind::Bridge {
+                vlan_filtering: data.and_then(|data| data.number("vlan_filtering")).is_some_and(|n| n != 0),
+            }
+        }
+        (_, Some(other)) => DeviceKind::Other(other.to_owned()),
+        ("ether", None) if detailed => DeviceKind::Physical,
+        ("ether", None) => {
+            // No `-d`, so no kind; a peer in another namespace is what a veth shows.
+            if peer_netns.is_some() {
+                DeviceKind::Veth { peer_ifindex, peer_netns }
+            } else if object.has("link") || object.has("link_index") {
+                DeviceKind::Other(
+                    "device on another device, of a kind that ip-link.json would tell".to_owned(),
+                )
+            } else {
+                reader.warning(
+                    object.line,
+                    format!("nothing tells what kind of device {name} is (ip -d -j link does); a physical one is taken"),
+                );
+                DeviceKind::Physical
+            }
+        }
+        (other, None) => {
+            DeviceKind::Other(if other.is_empty() { "unknown".to_owned() } else { other.to_owned() })
+        }
+    }
+}
+
+/// Settings as a bridge port.
+fn port(reader: &mut Reader<'_>, object: &Object, name: &str) -> BridgePort {
+    let mut port = BridgePort::default();
+    let Some(info) = object.object("linkinfo") else { return port };
+    if info.text("info_slave_kind").as_deref() != Some("bridge") {
+        return port;
+    }
+    let Some(data) = info.object("info_slave_data") else { return port };
+    let flag = |key: &str, default: bool| {
+        data.map.get(key).and_then(|v| v.as_bool().or_else(|| v.as_u64().map(|n| n != 0))).unwrap_or(default)
+    };
+    port.hairpin = flag("hairpin", false);
+    port.isolated = flag("isolated", false);
+    port.learning = flag("learning", true);
+    port.flood = flag("flood", true);
+    port.forwarding = match data.text("state").as_deref() {
+        Some("forwarding" | "3") | None => true,
+        Some("disabled" | "listening" | "learning" | "blocking" | "0" | "1" | "2" | "4") => false,
+        Some(other) => {
+            reader.error(
+                object.line,
+                format!("{name}: bridge port state '{other}' is not known; forwarding is taken"),
+            );
+            true
+        }
+    };
+    for (key, what) in [
+        ("vlan_tunnel", "vlan_tunnel"),
+        ("locked", "locked port"),
+        ("neigh_suppress", "neigh_suppress"),
+        ("proxy_arp", "proxy ARP of the bridge port"),
+        ("proxy_arp_wifi", "proxy ARP of the bridge port"),
+        ("mcast_to_unicast", "multicast to unicast"),
+    ] {
+        if flag(key, false) {
+            reader.unmodelled(object.line, format!("{what} on {name}"), UnmodelledPoint::Rx(name.to_owned()));
+        }
+    }
+    if !flag("bcast_flood", true) {
+        reader.unmodelled(
+            object.line,
+            format!("bcast_flood off on {name}"),
+            UnmodelledPoint::Tx(name.to_owned()),
+        );
+    }
+    port
+}

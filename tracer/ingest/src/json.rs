@@ -1,0 +1,255 @@
+//! JSON as iproute2 prints it: one array of objects. Each object is parsed on its own, so that a broken one does not take the others with it,
+//! and everything knows its line.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use pktwalk_linux::hook::Family;
+use serde_json::{Map, Value};
+
+use crate::reader::Reader;
+
+/// Broken objects of one file after which the rest is given up: each may cost a look over the whole rest.
+const MAX_BROKEN: u32 = 256;
+
+/// One object of the array.
+pub(crate) struct Object {
+    pub(crate) map: Map<String, Value>,
+    /// Line of its first character.
+    pub(crate) line: u32,
+}
+
+impl Object {
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.map.contains_key(key)
+    }
+
+    /// A string, or a number as one.
+    pub(crate) fn text(&self, key: &str) -> Option<String> {
+        text(self.map.get(key)?)
+    }
+
+    /// A number, or a string that is one (decimal or `0x...`).
+    pub(crate) fn number(&self, key: &str) -> Option<u64> {
+        number(self.map.get(key)?)
+    }
+
+    pub(crate) fn list(&self, key: &str) -> &[Value] {
+        self.map.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn object(&self, key: &str) -> Option<Object> {
+        let map = self.map.get(key)?.as_object()?.clone();
+        Some(Object { map, line: self.line })
+    }
+
+    /// The strings of a list.
+    pub(crate) fn strings(&self, key: &str) -> Vec<&str> {
+        self.list(key).iter().filter_map(Value::as_str).collect()
+    }
+
+    /// A key that stands there with a value that cannot be read by `read` is an error of `reader`.
+    pub(crate) fn read<T>(
+        &self,
+        reader: &mut Reader<'_>,
+        key: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.map.get(key)?;
+        let got = read(value);
+        if got.is_none() {
+            reader.error(self.line, format!("{key} {value} cannot be read"));
+        }
+        got
+    }
+}
+
+pub(crate) fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+pub(crate) fn number(value: &Value) -> Option<u64> {
+    match value {
+        Value::Number(number) => number.as_u64(),
+        Value::String(text) => match text.strip_prefix("0x") {
+            Some(hex) => u64::from_str_radix(hex, 16).ok(),
+            None => text.parse().ok(),
+        },
+        _ => None,
+    }
+}
+
+pub(crate) fn number_u32(value: &Value) -> Option<u32> {
+    number(value)?.try_into().ok()
+}
+
+pub(crate) fn address(value: &Value) -> Option<IpAddr> {
+    value.as_str()?.parse().ok()
+}
+
+/// `default`, an address, or a prefix.
+pub(crate) fn prefix(text: &str, family: Family) -> Option<IpNet> {
+    match (text, family) {
+        ("default" | "all", Family::V4) => Some(IpNet::V4(Default::default())),
+        ("default" | "all", Family::V6) => Some(IpNet::V6(Default::default())),
+        _ => match text.parse::<IpAddr>() {
+            Ok(addr) => Some(IpNet::from(addr)),
+            Err(_) => text.parse().ok(),
+        },
+    }
+}
+
+/// The objects of an array at the top. What is no object, or is broken, is said with its line and left out.
+pub(crate) fn objects(reader: &mut Reader<'_>, text: &[u8]) -> Vec<Object> {
+    let mut objects = Vec::new();
+    let mut scan = Scan { text, at: 0, line: 1 };
+    let mut broken = 0u32;
+    scan.space();
+    match scan.peek() {
+        // Some of the tools print nothing at all where there is nothing.
+        None => return objects,
+        Some(b'[') => scan.step(),
+        Some(_) => {
+            reader.error(scan.line, "not a JSON array, as `ip -j` prints it");
+            return objects;
+        }
+    }
+    loop {
+        scan.space();
+        if broken > MAX_BROKEN {
+            reader.error(scan.line, "too much of the file is broken: the rest is not read");
+            return objects;
+        }
+        match scan.peek() {
+            None => {
+                reader.error(scan.line, "the file is cut off: the array has no end");
+                return objects;
+            }
+            Some(b',') => scan.step(),
+            Some(b']') => {
+                scan.step();
+                scan.space();
+                if scan.peek().is_some() {
+                    reader.error(scan.line, "something stands after the end of the array");
+                }
+                return objects;
+            }
+            Some(_) => {
+                let (start, line) = (scan.at, scan.line);
+                if !scan.value() {
+                    broken += 1;
+                    reader.error(line, "an object without an end");
+                    // Its braces or quotes are broken: go on where the next object begins.
+                    let rest = text.get(start..).unwrap_or_default();
+                    let Some(next) = next_object(rest) else { return objects };
+                    scan = Scan { text, at: start, line };
+                    scan.skip(next);
+                    continue;
+                }
+                let element = text.get(start..scan.at).unwrap_or_default();
+                match serde_json::from_slice::<Value>(element) {
+                    Ok(Value::Object(map)) if map.is_empty() => {}
+                    Ok(Value::Object(map)) => objects.push(Object { map, line }),
+                    Ok(_) => reader.error(line, "not an object"),
+                    Err(error) => {
+                        broken += 1;
+                        let message = error.to_string();
+                        let message = message
+                            .rfind(" at line ")
+                            .map_or(message.as_str(), |at| &message[..at])
+                            .to_owned();
+                        let inner = u32::try_from(error.line()).unwrap_or(1).saturating_sub(1);
+                        reader.error(line.saturating_add(inner), message);
+                        // Its quotes may have swallowed others.
+                        if let Some(next) = next_object(element) {
+                            scan = Scan { text, at: start, line };
+                            scan.skip(next);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where the next object of the array begins, behind the first one: `},{` or a `{` at the begin of a line.
+fn next_object(text: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    while at < text.len() {
+        if text[at] == b'{' {
+            let before = text[..at].iter().rposition(|b| !b.is_ascii_whitespace()).map(|p| (p, text[p]));
+            if let Some((comma, b',')) = before
+                && text[..comma]
+                    .iter()
+                    .rposition(|b| !b.is_ascii_whitespace())
+                    .is_some_and(|p| text[p] == b'}')
+            {
+                return Some(at);
+            }
+        }
+        at += 1;
+    }
+    None
+}
+
+struct Scan<'a> {
+    text: &'a [u8],
+    at: usize,
+    line: u32,
+}
+
+impl Scan<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn step(&mut self) {
+        if self.peek() == Some(b'\n') {
+            self.line = self.line.saturating_add(1);
+        }
+        self.at += 1;
+    }
+
+    fn skip(&mut self, count: usize) {
+        for _ in 0..count {
+            self.step();
+        }
+    }
+
+    fn space(&mut self) {
+        while self.peek().is_some_and(|b| b.is_ascii_whitespace()) {
+            self.step();
+        }
+    }
+
+    /// Over one value; `false` if the text ends within it.
+    fn value(&mut self) -> bool {
+        let mut depth = 0u32;
+        let mut in_string = false;
+        while let Some(byte) = self.peek() {
+            match (in_string, byte) {
+                (true, b'\\') => self.step(),
+                (true, b'"') => in_string = false,
+                (true, _) => {}
+                (false, b'"') => in_string = true,
+                (false, b'{' | b'[') => depth = depth.saturating_add(1),
+                (false, b'}' | b']') if depth == 0 => return true,
+                (false, b'}' | b']') => {
+                    depth -= 1;
+                    if depth == 0 {
+                        self.step();
+                        return true;
+                    }
+                }
+                (false, b',') if depth == 0 => return true,
+                (false, _) => {}
+            }
+            self.step();
+        }
+        false
+    }
+}

@@ -1,0 +1,242 @@
+//! State that is there but not modelled: it is named, so that a walk that meets it ends in `Unknown`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pktwalk_linux::config::UnmodelledPoint;
+use pktwalk_linux::hook::{Family, TableName};
+use serde_json::Value;
+
+use crate::json;
+use crate::reader::Reader;
+
+/// `tc -j qdisc` (and filters, if they were appended). With `programs`, `bpf-net.json` tells what is attached.
+pub(crate) fn tc(reader: &mut Reader<'_>, text: &[u8], programs: bool) {
+    for object in json::objects(reader, text) {
+        let Some(kind) = object.text("kind") else {
+            reader.error(object.line, "an entry without kind");
+            continue;
+        };
+        let dev = object.text("dev");
+        if object.has("protocol") && object.has("pref") {
+            let (what, point) = match dev {
+                Some(dev) => (
+                    format!("tc filter {kind} on {dev}"),
+                    vec![UnmodelledPoint::Rx(dev.clone()), UnmodelledPoint::Tx(dev)],
+                ),
+                None => (format!("tc filter {kind}"), vec![UnmodelledPoint::Everywhere]),
+            };
+            for point in point {
+                reader.unmodelled(object.line, what.clone(), point);
+            }
+            continue;
+        }
+        let Some(dev) = dev else {
+            reader.error(object.line, format!("qdisc {kind} without dev"));
+            continue;
+        };
+        match kind.as_str() {
+            "clsact" | "ingress" if programs => {}
+            "clsact" | "ingress" => {
+                let what = format!("qdisc {kind} on {dev}, whose filters the bundle does not hold");
+                reader.unmodelled(object.line, what.clone(), UnmodelledPoint::Rx(dev.clone()));
+                if kind == "clsact" {
+                    reader.unmodelled(object.line, what, UnmodelledPoint::Tx(dev));
+                }
+            }
+            // Queues: they drop under load only, which no walk of one packet is about.
+            "noqueue" | "pfifo_fast" | "pfifo" | "bfifo" | "fq_codel" | "fq" | "mq" | "codel" | "sfq"
+            | "pfifo_head_drop" | "mqprio" => {}
+            _ => reader.unmodelled(object.line, format!("qdisc {kind} on {dev}"), UnmodelledPoint::Tx(dev)),
+        }
+    }
+}
+
+/// `bpftool -j net`.
+pub(crate) fn bpf_net(reader: &mut Reader<'_>, text: &[u8]) {
+    for object in json::objects(reader, text) {
+        for (section, value) in &object.map {
+            for program in value.as_array().into_iter().flatten() {
+                let field = |key: &str| program.get(key).and_then(json::text);
+                let dev = field("devname").or_else(|| field("dev"));
+                let id =
+                    field("id").or_else(|| field("prog_id")).unwrap_or_else(|| "of unknown id".to_owned());
+                let name = field("name").map(|name| format!(" ({name})")).unwrap_or_default();
+                let kind = field("kind").unwrap_or_default();
+                let on = dev.as_deref().map(|dev| format!(" on {dev}")).unwrap_or_default();
+                let (what, point) = match (section.as_str(), dev) {
+                    ("xdp", Some(dev)) => (format!("XDP program {id}{name}{on}"), UnmodelledPoint::Rx(dev)),
+                    ("tc", Some(dev)) if kind.contains("egress") || kind == "netkit/peer" => {
+                        (format!("TC program {id}{name} at egress{on}"), UnmodelledPoint::Tx(dev))
+                    }
+                    ("tc", Some(dev)) => {
+                        (format!("TC program {id}{name} at ingress{on}"), UnmodelledPoint::Rx(dev))
+                    }
+                    // It takes packets apart for hashing; it drops none.
+                    ("flow_dissector", _) => continue,
+                    (other, _) => (format!("{other} program {id}{name}{on}"), UnmodelledPoint::Everywhere),
+                };
+                let source = reader.at(object.line);
+                let known = reader.config.unmodelled.iter().any(|u| u.point == point && u.what == what);
+                // `ip -d link` tells of the same XDP program.
+                let twice = section == "xdp"
+                    && reader
+                        .config
+                        .unmodelled
+                        .iter()
+                        .any(|u| u.point == point && u.what.starts_with("XDP program"));
+                if !known && !twice {
+                    reader.config.unmodelled.push(pktwalk_linux::config::UnmodelledState {
+                        what,
+                        point,
+                        source,
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// `ip xfrm policy` and `ip xfrm state`: transformations may take any packet.
+pub(crate) fn xfrm(reader: &mut Reader<'_>, text: &[u8]) {
+    if let Some((number, _)) = reader.lines(text).first() {
+        reader.unmodelled(*number, "IPsec (xfrm) policies or states", UnmodelledPoint::Everywhere);
+    }
+}
+
+/// `ipvsadm -Sn` or `ipvsadm -Ln`.
+pub(crate) fn ipvs(reader: &mut Reader<'_>, text: &[u8]) {
+    let lines = reader.lines(text);
+    let service = lines.iter().find(|(_, line)| {
+        matches!(line.split_whitespace().next(), Some("-A" | "TCP" | "UDP" | "SCTP" | "FWM"))
+    });
+    if let Some((number, line)) = service {
+        let what = format!("IPVS services (the first: {})", line.trim());
+        reader.unmodelled(*number, what, UnmodelledPoint::Everywhere);
+    }
+}
+
+/// `wg show` or `wg show all dump`.
+pub(crate) fn wg(reader: &mut Reader<'_>, text: &[u8]) {
+    let mut seen = BTreeSet::new();
+    for (number, line) in reader.lines(text) {
+        let dev = match line.split_once('\t') {
+            Some((dev, _)) => dev,
+            None => match line.trim().strip_prefix("interface:") {
+                Some(dev) => dev.trim(),
+                None => continue,
+            },
+        };
+        if seen.insert(dev.to_owned()) {
+            reader.unmodelled(number, format!("WireGuard on {dev}"), UnmodelledPoint::Rx(dev.to_owned()));
+            reader.unmodelled(number, format!("WireGuard on {dev}"), UnmodelledPoint::Tx(dev.to_owned()));
+        }
+    }
+}
+
+/// A file that is read for its form only.
+pub(crate) fn form_only(reader: &mut Reader<'_>, text: &[u8]) {
+    let _ = json::objects(reader, text);
+}
+
+struct NftTable {
+    line: u32,
+    /// Names of its base chains with their hooks; `dev` of netdev chains.
+    base: Vec<(String, String, Option<String>)>,
+    chains: BTreeSet<String>,
+    /// Whether something in it can decide about a packet: a rule, or a policy other than accept.
+    acts: bool,
+}
+
+/// `nft -j list ruleset`: native tables are not modelled. Tables of the names that iptables-nft uses, whose chains stand in `iptables-save`, are
+/// its own and are left out.
+pub(crate) fn nft(reader: &mut Reader<'_>, text: &[u8]) {
+    if text.trim_ascii().is_empty() {
+        return;
+    }
+    let value: Value = match serde_json::from_slice(text) {
+        Ok(value) => value,
+        Err(error) => {
+            let line = u32::try_from(error.line()).unwrap_or(0);
+            reader.error(line, format!("not the JSON of nft: {error}"));
+            // Rules may stand in what cannot be read.
+            reader.unmodelled(line, "nft ruleset that cannot be read", UnmodelledPoint::Everywhere);
+            return;
+        }
+    };
+    let Some(items) = value.get("nftables").and_then(Value::as_array) else {
+        reader.error(1, "not the JSON of nft: no list 'nftables'");
+        reader.unmodelled(1, "nft ruleset that cannot be read", UnmodelledPoint::Everywhere);
+        return;
+    };
+    let mut tables: BTreeMap<(String, String), NftTable> = BTreeMap::new();
+    for item in items {
+        let Some((kind, body)) = item.as_object().and_then(|o| o.iter().next()) else { continue };
+        let field = |key: &str| body.get(key).and_then(json::text);
+        let Some(family) = field("family") else { continue };
+        let Some(table) = (if kind == "table" { field("name") } else { field("table") }) else { continue };
+        let entry = tables.entry((family, table)).or_insert_with(|| NftTable {
+            line: 0,
+            base: Vec::new(),
+            chains: BTreeSet::new(),
+            acts: false,
+        });
+        match kind.as_str() {
+            "chain" => {
+                let name = field("name").unwrap_or_default();
+                if let Some(hook) = field("hook") {
+                    entry.base.push((name.clone(), hook, field("dev")));
+                    entry.acts |= field("policy").is_some_and(|policy| policy != "accept");
+                }
+                entry.chains.insert(name);
+            }
+            "rule" => entry.acts = true,
+            "flowtable" => entry.acts = true,
+            _ => {}
+        }
+    }
+    for ((family, name), table) in tables {
+        if is_iptables_own(reader, &family, &name, &table) {
+            continue;
+        }
+        let hooks: Vec<&str> = table.base.iter().map(|(_, hook, _)| hook.as_str()).collect();
+        let what = format!("nft table {family} {name} (base chains at {})", hooks.join(", "));
+        match family.as_str() {
+            _ if hooks.is_empty() || !table.acts => {}
+            "ip6" => reader.note(table.line, format!("{what}: IPv6 only")),
+            "arp" => reader.note(table.line, format!("{what}: ARP only, not modelled")),
+            "netdev" => {
+                for (chain, hook, dev) in &table.base {
+                    let what = format!("nft chain netdev {name} {chain}");
+                    let point = match (dev, hook.as_str()) {
+                        (Some(dev), "egress") => UnmodelledPoint::Tx(dev.clone()),
+                        (Some(dev), _) => UnmodelledPoint::Rx(dev.clone()),
+                        (None, _) => UnmodelledPoint::Everywhere,
+                    };
+                    reader.unmodelled(table.line, what, point);
+                }
+            }
+            _ => reader.unmodelled(table.line, what, UnmodelledPoint::Everywhere),
+        }
+    }
+}
+
+fn is_iptables_own(reader: &Reader<'_>, family: &str, name: &str, table: &NftTable) -> bool {
+    let family = match family {
+        "ip" => Family::V4,
+        "ip6" => Family::V6,
+        _ => return false,
+    };
+    let Some(name) = TableName::from_name(name) else { return false };
+    let mut saved = reader
+        .config
+        .rulesets
+        .iter()
+        .filter(|ruleset| ruleset.save.family == family)
+        .flat_map(|ruleset| &ruleset.save.tables)
+        .filter(|saved| saved.name == name)
+        .peekable();
+    saved.peek().is_some()
+        && saved.any(|saved| {
+            table.chains.iter().all(|chain| saved.chains.iter().any(|known| known.name == *chain))
+        })
+}

@@ -1,0 +1,263 @@
+//! `ip -j route show table all` and `ip -j nexthop`.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use pktwalk_linux::config::{Nexthop, Route, RouteType, UnmodelledPoint};
+use pktwalk_linux::hook::Family;
+
+use crate::devices;
+use crate::json::{self, Object};
+use crate::reader::Reader;
+
+/// Table number by name or number.
+pub(crate) fn table(text: &str) -> Option<u32> {
+    match text {
+        "local" => Some(255),
+        "main" => Some(254),
+        "default" => Some(253),
+        "unspec" => Some(0),
+        other => other.parse().ok(),
+    }
+}
+
+fn kind(text: &str) -> Option<RouteType> {
+    Some(match text {
+        "unicast" => RouteType::Unicast,
+        "local" => RouteType::Local,
+        "broadcast" => RouteType::Broadcast,
+        "anycast" => RouteType::Anycast,
+        "multicast" => RouteType::Multicast,
+        "blackhole" => RouteType::Blackhole,
+        "unreachable" => RouteType::Unreachable,
+        "prohibit" => RouteType::Prohibit,
+        "throw" => RouteType::Throw,
+        _ => return None,
+    })
+}
+
+/// Nexthop objects by id.
+#[derive(Default)]
+pub(crate) struct NexthopObjects {
+    single: BTreeMap<u64, Nexthop>,
+    /// Members and their weights.
+    groups: BTreeMap<u64, Vec<(u64, u32)>>,
+}
+
+impl NexthopObjects {
+    /// What a route by this id sends to; `None` if the id is not known.
+    fn resolve(&self, id: u64) -> Option<Vec<Nexthop>> {
+        if let Some(one) = self.single.get(&id) {
+            return Some(vec![one.clone()]);
+        }
+        let members = self.groups.get(&id)?;
+        members
+            .iter()
+            .map(|(member, weight)| self.single.get(member).map(|n| Nexthop { weight: *weight, ..n.clone() }))
+            .collect()
+    }
+}
+
+/// `ip -j nexthop`.
+pub(crate) fn nexthop_objects(reader: &mut Reader<'_>, text: &[u8]) -> NexthopObjects {
+    let mut all = NexthopObjects::default();
+    for object in json::objects(reader, text) {
+        let Some(id) = object.number("id") else {
+            reader.error(object.line, "a nexthop without id");
+            continue;
+        };
+        if object.has("group") {
+            let members = object
+                .list("group")
+                .iter()
+                .filter_map(|member| {
+                    let weight = member.get("weight").and_then(json::number_u32).unwrap_or(1);
+                    Some((json::number(member.get("id")?)?, weight))
+                })
+                .collect();
+            all.groups.insert(id, members);
+            if object.text("type").is_some_and(|kind| kind != "mpath") {
+                reader.unmodelled(
+                    object.line,
+                    format!("nexthop group {id} of type {}", object.text("type").unwrap_or_default()),
+                    UnmodelledPoint::Everywhere,
+                );
+            }
+        } else {
+            let nexthop = nexthop(reader, &object, &object);
+            if object.has("encap") {
+                encap(reader, &object, &format!("nexthop {id}"), nexthop.dev.as_deref());
+            }
+            all.single.insert(id, nexthop);
+        }
+    }
+    all
+}
+
+fn encap(reader: &mut Reader<'_>, object: &Object, what: &str, dev: Option<&str>) {
+    let kind = object.text("encap").unwrap_or_else(|| "of a kind not told".to_owned());
+    let point = dev.map_or(UnmodelledPoint::Everywhere, |dev| UnmodelledPoint::Tx(dev.to_owned()));
+    reader.unmodelled(object.line, format!("encap {kind} of {what}"), point);
+}
+
+fn nexthop(reader: &mut Reader<'_>, object: &Object, route: &Object) -> Nexthop {
+    let mut via = object.read(reader, "gateway", json::address);
+    if let Some(other) = object.map.get("via") {
+        // A gateway of the other family: {"family": "inet6", "host": "fe80::1"}.
+        via = other.get("host").and_then(json::address);
+        if via.is_none() {
+            reader.error(route.line, format!("via {other} cannot be read"));
+        }
+    }
+    let flags = object.strings("flags");
+    for flag in &flags {
+        if !matches!(
+            *flag,
+            "onlink"
+                | "linkdown"
+                | "dead"
+                | "pervasive"
+                | "offload"
+                | "trap"
+                | "rt_offload"
+                | "rt_trap"
+                | "notify"
+                | "unresolved"
+        ) {
+            reader.warning(route.line, format!("flag '{flag}' is not known and left out"));
+        }
+    }
+    Nexthop {
+        via,
+        dev: object.text("dev"),
+        weight: object.read(reader, "weight", json::number_u32).unwrap_or(1).max(1),
+        onlink: flags.contains(&"onlink"),
+        dead: flags.contains(&"dead"),
+        linkdown: flags.contains(&"linkdown"),
+    }
+}
+
+/// `ip -j route show table all`.
+pub(crate) fn routes(reader: &mut Reader<'_>, text: &[u8], family: Family, objects: &NexthopObjects) {
+    for object in json::objects(reader, text) {
+        match route(reader, &object, family, objects) {
+            Ok(route) => reader.config.routes.push(route),
+            Err(message) => {
+                reader.error(object.line, message.clone());
+                // A route that is lost may be the one that a packet takes.
+                reader.unmodelled(
+                    object.line,
+                    format!("route that cannot be read: {message}"),
+                    UnmodelledPoint::Everywhere,
+                );
+            }
+        }
+    }
+}
+
+fn route(
+    reader: &mut Reader<'_>,
+    object: &Object,
+    family: Family,
+    objects: &NexthopObjects,
+) -> Result<Route, String> {
+    let dst_text = object.text("dst").ok_or("a route without dst")?;
+    let dst = json::prefix(&dst_text, family).ok_or_else(|| format!("'{dst_text}' is no destination"))?;
+    let kind_text = object.text("type").unwrap_or_else(|| "unicast".to_owned());
+    let kind = kind(&kind_text).ok_or_else(|| format!("route type '{kind_text}' is not known"))?;
+    let table_text = object.text("table").unwrap_or_else(|| "main".to_owned());
+    let table =
+        table(&table_text).ok_or_else(|| format!("the number of table '{table_text}' is not known"))?;
+    let scope_text = object.text("scope").unwrap_or_else(|| "global".to_owned());
+    let scope = devices::scope(&scope_text).ok_or_else(|| format!("scope '{scope_text}' is not known"))?;
+    let tos = match object.map.get("tos") {
+        None => 0,
+        Some(value) => json::number(value)
+            .and_then(|n| u8::try_from(n).ok())
+            .ok_or_else(|| format!("tos {value} cannot be read"))?,
+    };
+    let metric = match object.map.get("metric") {
+        None => 0,
+        Some(value) => json::number_u32(value).ok_or_else(|| format!("metric {value} cannot be read"))?,
+    };
+    if object.has("from") {
+        let from = object.text("from").unwrap_or_default();
+        reader.unmodelled(object.line, format!("route {dst_text} from {from}"), UnmodelledPoint::Everywhere);
+    }
+    let prefsrc = object.read(reader, "prefsrc", json::address);
+    let (mut mtu, mut mtu_lock) = (None, false);
+    for metrics in object.list("metrics").iter().filter_map(|v| v.as_object()) {
+        if let Some(value) = metrics.get("mtu") {
+            mtu = json::number_u32(value);
+            mtu_lock = metrics.get("lock").is_some() || metrics.get("mtu_lock").is_some();
+            if mtu.is_none() {
+                reader.error(object.line, format!("mtu {value} cannot be read"));
+            }
+        }
+    }
+    let nexthops = nexthops(reader, object, kind, &dst_text, objects)?;
+    Ok(Route {
+        table,
+        kind,
+        dst,
+        tos,
+        metric,
+        scope,
+        protocol: object.text("protocol").unwrap_or_else(|| "boot".to_owned()),
+        prefsrc,
+        nexthops,
+        mtu,
+        mtu_lock,
+        source: reader.at(object.line),
+        origin: None,
+    })
+}
+
+fn nexthops(
+    reader: &mut Reader<'_>,
+    object: &Object,
+    kind: RouteType,
+    dst: &str,
+    objects: &NexthopObjects,
+) -> Result<Vec<Nexthop>, String> {
+    let sends = !matches!(
+        kind,
+        RouteType::Blackhole | RouteType::Unreachable | RouteType::Prohibit | RouteType::Throw
+    );
+    if !sends {
+        return Ok(Vec::new());
+    }
+    let list = object.list("nexthops");
+    if !list.is_empty() {
+        let mut nexthops = Vec::with_capacity(list.len());
+        for member in list {
+            let map = member.as_object().ok_or("a nexthop that is no object")?.clone();
+            let member = Object { map, line: object.line };
+            let one = nexthop(reader, &member, object);
+            if member.has("encap") {
+                encap(reader, &member, &format!("route {dst}"), one.dev.as_deref());
+            }
+            nexthops.push(one);
+        }
+        return Ok(nexthops);
+    }
+    if object.has("dev") || object.has("gateway") || object.has("via") {
+        let one = nexthop(reader, object, object);
+        if object.has("encap") {
+            encap(reader, object, &format!("route {dst}"), one.dev.as_deref());
+        }
+        return Ok(vec![one]);
+    }
+    match object.number("nhid") {
+        Some(id) => objects.resolve(id).ok_or_else(|| {
+            format!("route {dst} goes by nexthop object {id}, which no ip-nexthop.json tells of")
+        }),
+        None if kind == RouteType::Unicast => Err(format!("route {dst} has neither device nor nexthop")),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// An address family of an address.
+pub(crate) fn family(addr: &IpAddr) -> Family {
+    if addr.is_ipv4() { Family::V4 } else { Family::V6 }
+}
