@@ -1,0 +1,422 @@
+//! The differential runner: the same generated case on a kernel and on the model, packet by packet.
+//!
+//! The kernel goes first; its random choices are replayed into the model. A packet whose walk the model ends `Unknown` is counted by its code and
+//! ends the case, for what the kernel remembers of it the model does not know.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pktwalk_linux::config::Ruleset;
+use pktwalk_linux::hook::Backend;
+use pktwalk_linux::iptables;
+use pktwalk_linux::iptables::ast::{Match, Rule, Target};
+use pktwalk_linux::netns::NetNs;
+use pktwalk_linux::reason::Disposition;
+use pktwalk_packet::spec;
+use pktwalk_scenario::case::{Case, Entry};
+use pktwalk_scenario::compare::{Difference, compare};
+use pktwalk_scenario::engine::{Engine, EngineError};
+use pktwalk_scenario::event::{At, EngineRun};
+use pktwalk_scenario::model::{Choices, ModelEngine};
+
+use super::rng::Rng;
+use super::{packets, rules, world};
+
+/// What to compare.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Everything generated depends on it.
+    pub seed: u64,
+    /// How many rulesets, each on every backend.
+    pub rulesets: u64,
+    /// Number of the first ruleset: one found by an earlier run can be run alone.
+    pub first: u64,
+    /// Packets sent through each.
+    pub packets: usize,
+    /// On which backends.
+    pub backends: Vec<Backend>,
+    /// Workers. Loading rules mostly waits for the kernel, so more than there are cores pays.
+    pub jobs: usize,
+    /// Differences after which to stop.
+    pub stop_after: usize,
+}
+
+/// A case on which kernel and model differ, made small.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// Of the plan.
+    pub seed: u64,
+    /// Which ruleset of the plan.
+    pub ruleset: u64,
+    /// On which backend.
+    pub backend: Backend,
+    /// What is left of the case.
+    pub case: Case,
+    /// The differences that it shows, model first.
+    pub differences: Vec<Difference>,
+}
+
+/// What was compared, and what came out.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Rulesets loaded, each backend counted.
+    pub rulesets: u64,
+    /// Packets compared.
+    pub packets: u64,
+    /// Events compared.
+    pub events: u64,
+    /// Packets that the model would not decide, by code.
+    pub unknown: BTreeMap<&'static str, u64>,
+    /// How often a match or target stood in a rule that matched.
+    pub matched: BTreeMap<String, u64>,
+    /// How packets ended on the model, by code or disposition.
+    pub ends: BTreeMap<String, u64>,
+    /// Cases that the kernel engine could not bring about, by reason.
+    pub refused: BTreeMap<String, u64>,
+    /// Where they differ.
+    pub findings: Vec<Finding>,
+}
+
+/// Makes a kernel engine; called once by each worker and backend.
+pub type MakeEngine<'a> = dyn Fn(Backend) -> Result<Box<dyn Engine>, EngineError> + Sync + 'a;
+/// Makes the choices that replay a run of the kernel.
+pub type MakeChoices<'a> = dyn Fn(&Case, &EngineRun) -> Box<dyn Choices> + Sync + 'a;
+
+/// Case `number` of a seed. The backend changes nothing but whose rules they are.
+pub fn case(seed: u64, number: u64, backend: Backend, count: usize) -> Case {
+    let mut rng = Rng::new(seed).fork(number);
+    let mut config = world::world(&mut rng);
+    let generated = rules::ruleset(&mut rng);
+    config.sets = generated.sets;
+    config.rulesets = vec![Ruleset { backend, save: generated.save }];
+    let (ns, _) = NetNs::compile(config.clone());
+    let sends = packets::sequence(&mut rng, &ns, count);
+    Case { name: format!("seed {seed} ruleset {number}"), config, sends, seed, ..Case::default() }
+}
+
+struct Judged {
+    differences: Vec<Difference>,
+    /// Sends that were compared.
+    compared: usize,
+    model: EngineRun,
+    kernel: EngineRun,
+    unknown: Option<&'static str>,
+}
+
+fn judge(case: &Case, kernel: &mut dyn Engine, choices: &MakeChoices<'_>) -> Result<Judged, EngineError> {
+    let mut kernel = kernel.run(case)?;
+    let mut model = ModelEngine::with_choices(choices(case, &kernel)).run(case)?;
+    let undecided = model
+        .sends
+        .iter()
+        .position(|send| send.packets.iter().any(|packet| packet.disposition == Some(Disposition::Unknown)));
+    let mut unknown = None;
+    if let Some(at) = undecided {
+        unknown = model.sends[at]
+            .packets
+            .iter()
+            .find(|packet| packet.disposition == Some(Disposition::Unknown))
+            .and_then(|packet| packet.code);
+        model.sends.truncate(at);
+        kernel.sends.truncate(at);
+    }
+    let differences = compare(&model, &kernel);
+    // What follows a difference only says it again.
+    let first = differences.iter().map(|difference| difference.send).min();
+    let differences = differences.into_iter().filter(|d| Some(d.send) == first).collect();
+    let compared = first.map_or(model.sends.len(), |at| at + 1);
+    Ok(Judged { differences, compared, model, kernel, unknown })
+}
+
+/// Runs the plan. `progress` is called after every ruleset with what was found so far.
+///
+/// # Errors
+/// If the kernel engine cannot run here at all.
+pub fn run(
+    plan: &Plan,
+    make: &MakeEngine<'_>,
+    choices: &MakeChoices<'_>,
+    progress: &(dyn Fn(&Report) + Sync),
+) -> Result<Report, EngineError> {
+    let next = AtomicU64::new(plan.first);
+    let report = Mutex::new(Report::default());
+    let failure = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..plan.jobs.max(1) {
+            scope.spawn(|| {
+                if let Err(error) = work(plan, make, choices, &next, &report, progress) {
+                    next.store(u64::MAX / 2, Ordering::Relaxed);
+                    lock(&failure).get_or_insert(error);
+                }
+            });
+        }
+    });
+    match lock(&failure).take() {
+        Some(error) => Err(error),
+        None => {
+            let mut report = lock(&report).clone();
+            report.findings.sort_by_key(|finding| (finding.ruleset, finding.backend));
+            Ok(report)
+        }
+    }
+}
+
+/// A worker that panicked has left nothing half-written in here that would mislead: numbers only grow.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn work(
+    plan: &Plan,
+    make: &MakeEngine<'_>,
+    choices: &MakeChoices<'_>,
+    next: &AtomicU64,
+    report: &Mutex<Report>,
+    progress: &(dyn Fn(&Report) + Sync),
+) -> Result<(), EngineError> {
+    let mut engines = Vec::new();
+    for backend in &plan.backends {
+        engines.push((*backend, make(*backend)?));
+    }
+    loop {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        if number >= plan.first.saturating_add(plan.rulesets)
+            || lock(report).findings.len() >= plan.stop_after
+        {
+            return Ok(());
+        }
+        for (backend, engine) in &mut engines {
+            let case = case(plan.seed, number, *backend, plan.packets);
+            let judged = match judge(&case, engine.as_mut(), choices) {
+                Ok(judged) => judged,
+                Err(error @ EngineError::Missing { .. }) => return Err(error),
+                Err(error) => {
+                    *lock(report).refused.entry(error.to_string()).or_default() += 1;
+                    continue;
+                }
+            };
+            let finding = (!judged.differences.is_empty()).then(|| {
+                let small = shrink(&case, engine.as_mut(), choices, &judged);
+                Finding {
+                    seed: plan.seed,
+                    ruleset: number,
+                    backend: *backend,
+                    case: small.0,
+                    differences: small.1,
+                }
+            });
+            let mut report = lock(report);
+            report.add(&case, &judged);
+            report.findings.extend(finding);
+            progress(&report);
+        }
+    }
+}
+
+impl Report {
+    fn add(&mut self, case: &Case, judged: &Judged) {
+        self.rulesets += 1;
+        self.packets += judged.compared as u64;
+        if let Some(code) = judged.unknown {
+            *self.unknown.entry(code).or_default() += 1;
+        }
+        for send in judged.kernel.sends.iter().take(judged.compared) {
+            for packet in &send.packets {
+                self.events += packet.events.len() as u64;
+                for event in &packet.events {
+                    let At::Rule(position) = event.at else { continue };
+                    let rule = case.config.rulesets.iter().find_map(|ruleset| {
+                        let table = ruleset.save.tables.iter().find(|table| table.name == event.table)?;
+                        let chain = table.chains.iter().find(|chain| chain.name == event.chain)?;
+                        chain.rules.get(position as usize - 1)
+                    });
+                    for name in rule.iter().flat_map(|rule| kinds(rule)) {
+                        *self.matched.entry(name).or_default() += 1;
+                    }
+                }
+            }
+        }
+        for send in judged.model.sends.iter().take(judged.compared) {
+            for packet in &send.packets {
+                let end = packet.code.or(packet.disposition.map(Disposition::name)).unwrap_or("?");
+                *self.ends.entry(end.to_owned()).or_default() += 1;
+            }
+        }
+    }
+}
+
+/// The names of what a rule is made of: `-m tcp`, `-j MARK`.
+fn kinds(rule: &Rule) -> Vec<String> {
+    let family = pktwalk_linux::hook::Family::V4;
+    let word = |text: String| text.split_whitespace().nth(1).map(str::to_owned);
+    let mut names: Vec<String> = rule
+        .matches
+        .iter()
+        .filter_map(|each: &Match| word(iptables::print_match(each, family)))
+        .map(|name| format!("-m {name}"))
+        .collect();
+    match &rule.target {
+        Target::None => {}
+        Target::Jump(_) => names.push("-j (chain)".to_owned()),
+        Target::Goto(_) => names.push("-g".to_owned()),
+        target => names.extend(word(iptables::print_target(target, family)).map(|name| format!("-j {name}"))),
+    }
+    names
+}
+
+/// Removes packets, rules, routes and routing rules while kernel and model still differ.
+fn shrink(
+    case: &Case,
+    kernel: &mut dyn Engine,
+    choices: &MakeChoices<'_>,
+    judged: &Judged,
+) -> (Case, Vec<Difference>) {
+    let mut best = (case.clone(), judged.differences.clone());
+    best.0.sends.truncate(judged.compared);
+    let mut tries = 0;
+    loop {
+        let before = size(&best.0);
+        for smaller in smaller(&best.0) {
+            tries += 1;
+            if tries > 400 {
+                return best;
+            }
+            if size(&smaller) >= size(&best.0) {
+                continue;
+            }
+            if let Ok(judged) = judge(&smaller, kernel, choices)
+                && !judged.differences.is_empty()
+            {
+                best = (smaller, judged.differences);
+                break;
+            }
+        }
+        if size(&best.0) >= before {
+            return best;
+        }
+    }
+}
+
+fn size(case: &Case) -> usize {
+    let rules: usize = case
+        .config
+        .rulesets
+        .iter()
+        .flat_map(|ruleset| &ruleset.save.tables)
+        .map(|table| 1 + table.chains.iter().map(|chain| chain.rules.len()).sum::<usize>())
+        .sum();
+    let routing = case.config.routes.len() + case.config.routing_rules.len() + case.config.sysctls.len();
+    case.sends.len() * 2 + rules + routing + case.config.sets.len()
+}
+
+/// Cases with something less, coarse cuts first.
+fn smaller(case: &Case) -> Vec<Case> {
+    let mut all = Vec::new();
+    let mut with = |change: &dyn Fn(&mut Case)| {
+        let mut smaller = case.clone();
+        change(&mut smaller);
+        all.push(smaller);
+    };
+    let sends = case.sends.len();
+    for count in [sends / 2, sends / 4, 1] {
+        for start in (0..sends.saturating_sub(1)).step_by(count.max(1)) {
+            with(&|case| {
+                case.sends.drain(start..(start + count.max(1)).min(sends - 1));
+            });
+        }
+    }
+    for (ruleset, rules) in case.config.rulesets.iter().enumerate() {
+        for (table, tables) in rules.save.tables.iter().enumerate() {
+            with(&|case| {
+                case.config.rulesets[ruleset].save.tables.remove(table);
+            });
+            for (chain, chains) in tables.chains.iter().enumerate() {
+                if chains.rules.len() > 1 {
+                    with(&|case| {
+                        case.config.rulesets[ruleset].save.tables[table].chains[chain].rules.clear()
+                    });
+                }
+                for rule in 0..chains.rules.len() {
+                    with(&|case| {
+                        case.config.rulesets[ruleset].save.tables[table].chains[chain].rules.remove(rule);
+                    });
+                }
+            }
+        }
+    }
+    for rule in 0..case.config.routing_rules.len() {
+        if !matches!(case.config.routing_rules[rule].priority, 0 | 32766 | 32767) {
+            with(&|case| {
+                case.config.routing_rules.remove(rule);
+            });
+        }
+    }
+    for route in 0..case.config.routes.len() {
+        with(&|case| {
+            case.config.routes.remove(route);
+        });
+    }
+    for key in case.config.sysctls.keys() {
+        with(&|case| {
+            case.config.sysctls.remove(key);
+        });
+    }
+    all
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {} ruleset {} on {}", self.seed, self.ruleset, self.backend)?;
+        let config = &self.case.config;
+        for set in &config.sets {
+            f.write_str(&pktwalk_linux::ipset::print(std::slice::from_ref(set)))?;
+        }
+        for ruleset in &config.rulesets {
+            f.write_str(&iptables::print(&ruleset.save, false))?;
+        }
+        for route in config.routes.iter().filter(|route| route.table != 255) {
+            let hops: Vec<String> = route
+                .nexthops
+                .iter()
+                .map(|hop| {
+                    let via = hop.via.map(|via| format!(" via {via}")).unwrap_or_default();
+                    format!("{via} dev {}", hop.dev.as_deref().unwrap_or("-"))
+                })
+                .collect();
+            writeln!(
+                f,
+                "route {:?} {} table {} tos {:#x} metric {}{} src {:?} mtu {:?}",
+                route.kind,
+                route.dst,
+                route.table,
+                route.tos,
+                route.metric,
+                hops.concat(),
+                route.prefsrc,
+                route.mtu
+            )?;
+        }
+        for rule in config.routing_rules.iter().filter(|rule| !matches!(rule.priority, 0 | 32766 | 32767)) {
+            writeln!(f, "routing rule {rule:?}")?;
+        }
+        let mut settings = String::new();
+        for (key, value) in config.sysctls.iter().filter(|(_, value)| value.as_str() != "0") {
+            write!(settings, " {}={value}", key.trim_start_matches("net.ipv4."))?;
+        }
+        writeln!(f, "settings{settings}")?;
+        for (number, send) in self.case.sends.iter().enumerate() {
+            let entry = match &send.entry {
+                Entry::Device(dev) => format!("at {dev}"),
+                Entry::Local(socket) => format!("from-local uid {:?} gid {:?}", socket.uid, socket.gid),
+            };
+            writeln!(f, "{:3}  {entry}  {}", number + 1, spec::print(&send.packet))?;
+        }
+        writeln!(f, "model | kernel:")?;
+        for difference in &self.differences {
+            writeln!(f, "  {difference}")?;
+        }
+        Ok(())
+    }
+}
