@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+. "$(dirname "$0")/../../lib.sh"
+node
+sysctl -qw net.ipv4.conf.vetha.rp_filter=1
+collect
