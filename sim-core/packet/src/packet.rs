@@ -124,7 +124,7 @@ impl Packet {
     /// Cuts or keeps the bytes from the network header on to at most `len` (the kernel's `pskb_trim_rcsum`).
     pub fn trim_l3(&mut self, len: usize) {
         let have = self.l3().len();
-        if have + self.missing > len {
+        if have.saturating_add(self.missing) > len {
             self.missing = len.saturating_sub(have);
             self.bytes.truncate(self.l3 + len.min(have));
         }
@@ -132,7 +132,7 @@ impl Packet {
 
     /// Length from the network header on, including what a capture cut off: the kernel's `skb->len` at the IP layer.
     pub fn l3_wire_len(&self) -> usize {
-        self.l3().len() + self.missing
+        self.l3().len().saturating_add(self.missing)
     }
 
     /// How many bytes of the frame a capture cut off.
