@@ -23,6 +23,7 @@
 
 mod bundle;
 mod conntrack;
+mod demo;
 mod devices;
 mod json;
 mod neigh;
@@ -33,6 +34,9 @@ mod rules;
 mod sockets;
 mod source;
 mod sysctl;
+mod write;
 
 pub use bundle::{Bundle, IngestError, NetNsBundle, NodeInfo, read_bundle, read_files};
 pub use conntrack::{CtLine, CtLineTuple};
+pub use demo::{DEMO_SCENARIO, demo_bundle};
+pub use write::{WriteError, write_bundle};

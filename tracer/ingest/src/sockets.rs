@@ -23,6 +23,11 @@ pub(crate) fn sockets(reader: &mut Reader<'_>, text: &[u8]) {
 
 /// `Ok(None)` for sockets that IP packets do not reach.
 fn socket(line: &str) -> Result<Option<Socket>, String> {
+    // Names of processes may hold spaces.
+    let owner = line
+        .split_once("users:((")
+        .and_then(|(_, rest)| rest.split_once("))"))
+        .map(|(users, _)| format!("(({users}))"));
     let mut words = line.split_whitespace();
     let protocol = match words.next() {
         Some("tcp" | "mptcp") => 6,
@@ -42,11 +47,9 @@ fn socket(line: &str) -> Result<Option<Socket>, String> {
     let (_, _) = (words.next().ok_or("no queue")?, words.next().ok_or("no queue")?);
     let local = words.next().ok_or("no local address")?;
     let peer = words.next().ok_or("no peer address")?;
-    let (mut owner, mut uid, mut v6_only) = (None, None, false);
+    let (mut uid, mut v6_only) = (None, false);
     for word in words {
-        if let Some(users) = word.strip_prefix("users:") {
-            owner = Some(users.to_owned());
-        } else if let Some(text) = word.strip_prefix("uid:") {
+        if let Some(text) = word.strip_prefix("uid:") {
             uid = Some(text.parse().map_err(|_| format!("uid '{text}' is no number"))?);
         } else if let Some(text) = word.strip_prefix("v6only:") {
             v6_only = text == "1";
