@@ -1,16 +1,30 @@
 //! Netfilter: compiled rulesets, their evaluation, and the order of everything that sits at a hook.
+//!
+//! Models ip_tables and nf_tables as iptables-nft 1.8.9 programs it, of Linux 6.18, for IPv4. Rules are compiled once to flat arrays
+//! (`program`); one evaluation (`eval`) serves both backends, with the differences that the kernel shows. What is not modelled, and what
+//! cannot be known (a `recent` list's content before the run, say), is said where it is decided: `matches`, `targets`.
+
+mod compile;
+mod eval;
+mod hooks;
+mod matches;
+mod program;
+mod references;
+mod state;
+mod targets;
+
+pub(crate) use eval::run_chain;
+pub use hooks::run_hook;
+pub use state::RuleState;
 
 use std::collections::BTreeMap;
 
-use crate::config::NetNsConfig;
+use crate::config::{MissingState, NetNsConfig};
 use crate::diag::Diagnostic;
 use crate::hook::{Backend, Hook, TableName};
 use crate::ids::{ChainId, DevId, RuleId};
 use crate::iptables::ast;
-use crate::netns::Cx;
-use crate::reason::{Because, End};
-use crate::skb::Skb;
-use crate::trace::Sink;
+use crate::reason::End;
 
 /// Where a packet is in netfilter: `struct nf_hook_state`, fixed at entry to the hook (a re-route in OUTPUT does not change `out_dev` here).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -60,44 +74,84 @@ pub struct ChainPlace {
     pub chain_index: u32,
     /// How many rules it has.
     pub rules: u32,
+    /// The hook of a base chain. A built-in chain that an x_tables table has without being named in its file has no chain as written
+    /// (`chain_index` is `u32::MAX`): this is its name.
+    pub base: Option<Hook>,
 }
 
 /// Compiled rulesets of every backend.
 #[derive(Clone, Debug, Default)]
-pub struct Netfilter {}
-
-/// What rules remember between packets.
-#[derive(Clone, Debug, Default)]
-pub struct RuleState {}
+pub struct Netfilter {
+    program: program::Program,
+    references: references::References,
+    hooks: hooks::Hooks,
+}
 
 impl Netfilter {
-    /// Compiles the rulesets of `config`.
+    /// Compiles the IPv4 rulesets of `config`. What a ruleset holds that the kernel would refuse becomes a diagnostic.
     pub fn compile(
-        _config: &NetNsConfig,
-        _dev_by_name: &BTreeMap<String, DevId>,
-        _diagnostics: &mut Vec<Diagnostic>,
+        config: &NetNsConfig,
+        dev_by_name: &BTreeMap<String, DevId>,
+        diagnostics: &mut Vec<Diagnostic>,
     ) -> Netfilter {
-        Netfilter {}
+        let (program, references) = compile::compile(config, dev_by_name, diagnostics);
+        let order_known = !config.missing.contains(&MissingState::RegistrationOrder);
+        let hooks = hooks::Hooks::new(&program, references, order_known);
+        Netfilter { program, references, hooks }
     }
 
     /// Whether some rule makes the kernel track connections in this namespace (netfilter.md 1.2); without, there are no states and no NAT.
     pub fn conntrack_on(&self) -> bool {
-        false
+        self.references.conntrack
+    }
+
+    /// Whether fragments are put together in PREROUTING and OUTPUT: with conntrack, and for some rules that are not modelled.
+    pub fn defrag_on(&self) -> bool {
+        self.references.defrag
+    }
+
+    /// Whether both backends have something to say in one table at one hook, so that a walk may depend on which was registered first. If
+    /// [`MissingState::RegistrationOrder`] is set, walks that get there end `Unknown`; a caller who wants to know more compiles the namespace
+    /// twice without it, with [`NetNsConfig::rulesets`] in either order, and compares.
+    pub fn order_matters(&self) -> bool {
+        self.hooks.order_matters
     }
 
     /// Base chains of a table at a hook, in the order in which they run.
-    pub fn base_chains(&self, _hook: Hook, _table: TableName) -> &[ChainId] {
-        &[]
+    pub fn base_chains(&self, hook: Hook, table: TableName) -> &[ChainId] {
+        self.hooks.base_chains(hook, table)
     }
 
     /// Where a chain stands.
-    pub fn chain(&self, _chain: ChainId) -> Option<ChainPlace> {
-        None
+    pub fn chain(&self, chain: ChainId) -> Option<ChainPlace> {
+        self.program.chains.get(chain.index()).map(|info| ChainPlace {
+            backend: info.backend,
+            table: info.table,
+            ruleset: info.ruleset,
+            table_index: info.table_index,
+            chain_index: info.chain_index,
+            rules: info.end - info.first,
+            base: info.base.map(|(hook, _)| hook),
+        })
     }
 
     /// The chain that a rule is in, and its 1-based position.
-    pub fn rule(&self, _rule: RuleId) -> Option<(ChainId, u32)> {
-        None
+    pub fn rule(&self, rule: RuleId) -> Option<(ChainId, u32)> {
+        let chain = self.program.chain_of(rule.0)?;
+        let info = self.program.chains.get(chain.index())?;
+        Some((chain, rule.0 - info.first + 1))
+    }
+
+    /// The rule at a 1-based position of a chain.
+    pub fn rule_at(&self, chain: ChainId, position: u32) -> Option<RuleId> {
+        let info = self.program.chains.get(chain.index())?;
+        let rule = info.first.checked_add(position.checked_sub(1)?)?;
+        (rule < info.end).then_some(RuleId(rule))
+    }
+
+    /// Every chain, in order of their ids.
+    pub fn chains(&self) -> impl Iterator<Item = ChainId> {
+        (0..self.program.chains.len() as u32).map(ChainId)
     }
 
     /// The chain as written.
@@ -111,21 +165,6 @@ impl Netfilter {
     /// The rule as written.
     pub fn rule_ast<'a>(&self, config: &'a NetNsConfig, rule: RuleId) -> Option<&'a ast::Rule> {
         let (chain, position) = self.rule(rule)?;
-        self.chain_ast(config, chain)?.rules.get(position as usize - 1)
+        self.chain_ast(config, chain)?.rules.get((position as usize).checked_sub(1)?)
     }
-}
-
-/// Everything at one hook, in the kernel's order: raw, conntrack, mangle, nat, filter, security, confirmation (netfilter.md 1.1, 1.5).
-pub fn run_hook<S: Sink>(_cx: &mut Cx<'_, S>, _at: HookState, _skb: &mut Skb) -> HookVerdict {
-    HookVerdict::Accept
-}
-
-/// Runs one base chain (`ipt_do_table`, `nft_do_chain`).
-pub(crate) fn run_chain<S: Sink>(
-    _cx: &mut Cx<'_, S>,
-    _at: HookState,
-    _chain: ChainId,
-    _skb: &mut Skb,
-) -> ChainVerdict {
-    ChainVerdict::End(End::unknown(Because::NotModelled("netfilter")))
 }

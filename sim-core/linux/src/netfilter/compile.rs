@@ -1,0 +1,421 @@
+//! From rules as written to flat arrays: names become ids, devices become bits, what the tool translates is translated as it does.
+//!
+//! For the nft backend, `tcp` and `udp` ports and flags, `limit` and `mark` become expressions of nf_tables as iptables-nft 1.8.9 makes them
+//! (`add_nft_tcp`, `add_nft_udp`, `add_nft_limit`); everything else runs the x_tables code in both backends.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use rustc_hash::FxHashMap;
+
+use super::matches::limit;
+use super::program::{
+    ChainInfo, DevTests, HashlimitTable, Head, Matcher, PhysdevTest, Ports, Program, TargetOp, TcpFlagsTest,
+    flag,
+};
+use super::references;
+use crate::config::NetNsConfig;
+use crate::diag::Diagnostic;
+use crate::hook::{Backend, Family, Hook};
+use crate::ids::{ChainId, DevId, SetId};
+use crate::iptables::ast::{
+    AddrMask, DevPattern, Match, Neg, Policy, PortRange, Rule, Table, Target, TcpFlags,
+};
+use crate::nat::NatKind;
+
+/// A device test before it is spread over the devices: pattern and inversion.
+type DevTestKey<'a> = (&'a DevPattern, bool);
+
+struct Compiler<'a> {
+    program: Program,
+    /// Numbers from 1.
+    dev_tests: FxHashMap<DevTestKey<'a>, u32>,
+    set_ids: FxHashMap<&'a str, SetId>,
+    hashlimit_ids: FxHashMap<&'a str, u32>,
+    recent_ids: FxHashMap<&'a str, u32>,
+    diagnostics: &'a mut Vec<Diagnostic>,
+    references: references::References,
+}
+
+/// Compiles the IPv4 rulesets of `config`.
+pub(super) fn compile(
+    config: &NetNsConfig,
+    dev_by_name: &BTreeMap<String, DevId>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> (Program, references::References) {
+    let mut compiler = Compiler {
+        program: Program::default(),
+        dev_tests: FxHashMap::default(),
+        set_ids: config
+            .sets
+            .iter()
+            .enumerate()
+            .map(|(i, set)| (set.name.as_str(), SetId(i as u32)))
+            .collect(),
+        hashlimit_ids: FxHashMap::default(),
+        recent_ids: FxHashMap::default(),
+        diagnostics,
+        references: references::References::default(),
+    };
+    for (index, ruleset) in config.rulesets.iter().enumerate() {
+        if ruleset.save.family != Family::V4 {
+            continue;
+        }
+        let later = config.rulesets.iter().skip(index + 1);
+        for (table_index, table) in ruleset.save.tables.iter().enumerate() {
+            let again = ruleset.save.tables.iter().skip(table_index + 1).any(|t| t.name == table.name)
+                || later.clone().any(|r| {
+                    r.backend == ruleset.backend
+                        && r.save.family == Family::V4
+                        && r.save.tables.iter().any(|t| t.name == table.name)
+                });
+            if again {
+                compiler.diagnostics.push(Diagnostic::warning(
+                    table.source,
+                    format!("table {} is given again later, which replaces this one", table.name),
+                ));
+                continue;
+            }
+            compiler.table(ruleset.backend, index as u32, table_index as u32, table);
+        }
+    }
+    let Compiler { mut program, dev_tests, references, .. } = compiler;
+    program.heads.push(Head {
+        src: 0,
+        src_mask: 0,
+        dst: 0,
+        dst_mask: 0,
+        in_test: 0,
+        out_test: 0,
+        matches: program.matches.len() as u32,
+        protocol: 0,
+        protocol_mask: 0,
+        flags: 0,
+    });
+    let mut tests: Vec<DevTestKey<'_>> = dev_tests.iter().map(|(key, _)| *key).collect();
+    tests.sort_by_key(|key| dev_tests.get(key).copied());
+    program.devs = DevTests::new(tests.len(), config.devices.len(), |test, row| {
+        let name = row.checked_sub(1).and_then(|dev| config.devices.get(dev)).map_or("", |dev| &dev.name);
+        tests.get(test.wrapping_sub(1)).is_some_and(|(pattern, not)| {
+            let holds = if pattern.prefix { name.starts_with(&pattern.name) } else { name == pattern.name };
+            holds != *not
+        })
+    });
+    debug_assert!(dev_by_name.len() <= config.devices.len());
+    (program, references)
+}
+
+impl<'a> Compiler<'a> {
+    fn table(&mut self, backend: Backend, ruleset: u32, table_index: u32, table: &'a Table) {
+        let first_chain = self.program.chains.len();
+        let mut by_name: FxHashMap<&'a str, ChainId> = FxHashMap::default();
+        let info = |chain_index: u32, base: Option<(Hook, Policy)>| ChainInfo {
+            backend,
+            table: table.name,
+            ruleset,
+            table_index,
+            chain_index,
+            first: 0,
+            end: 0,
+            base,
+        };
+        for (chain_index, chain) in table.chains.iter().enumerate() {
+            let hook = Hook::from_chain_name(&chain.name).filter(|hook| table.name.hooks().contains(hook));
+            let base = hook.map(|hook| (hook, chain.policy.unwrap_or(Policy::Accept)));
+            let id = ChainId(self.program.chains.len() as u32);
+            if by_name.insert(&chain.name, id).is_some() {
+                self.diagnostics.push(Diagnostic::error(
+                    chain.source,
+                    format!("chain {} of table {} stands here twice", chain.name, table.name),
+                ));
+            }
+            self.program.chains.push(info(chain_index as u32, base));
+        }
+        for (chain, index) in table.chains.iter().zip(first_chain..) {
+            let first = self.program.targets.len() as u32;
+            for rule in &chain.rules {
+                self.rule(backend, table, rule, &by_name);
+            }
+            let end = self.program.targets.len() as u32;
+            if let Some(info) = self.program.chains.get_mut(index) {
+                (info.first, info.end) = (first, end);
+            }
+        }
+        // A table of x_tables has all its built-in chains, named in the file or not.
+        if backend == Backend::Legacy {
+            for &hook in table.name.hooks() {
+                if !by_name.contains_key(hook.name()) {
+                    let end = self.program.targets.len() as u32;
+                    let chain = info(u32::MAX, Some((hook, Policy::Accept)));
+                    self.program.chains.push(ChainInfo { first: end, end, ..chain });
+                }
+            }
+        }
+    }
+
+    fn rule(
+        &mut self,
+        backend: Backend,
+        table: &'a Table,
+        rule: &'a Rule,
+        chains: &FxHashMap<&'a str, ChainId>,
+    ) {
+        let matches = self.program.matches.len() as u32;
+        let mut head = Head {
+            src: 0,
+            src_mask: 0,
+            dst: 0,
+            dst_mask: 0,
+            in_test: 0,
+            out_test: 0,
+            matches,
+            protocol: 0,
+            protocol_mask: 0,
+            flags: 0,
+        };
+        for (addr, bit) in [(&rule.ip.src, flag::NOT_SRC), (&rule.ip.dst, flag::NOT_DST)] {
+            let Some(Neg { not, value }) = addr else { continue };
+            let AddrMask { addr: IpAddr::V4(addr), mask: IpAddr::V4(mask) } = *value else {
+                self.diagnostics.push(Diagnostic::error(rule.source, "an IPv6 address in an IPv4 rule"));
+                self.push(Matcher::Unmodelled, 0);
+                continue;
+            };
+            let (addr, mask) = (u32::from(addr) & u32::from(mask), u32::from(mask));
+            if bit == flag::NOT_SRC {
+                (head.src, head.src_mask) = (addr, mask);
+            } else {
+                (head.dst, head.dst_mask) = (addr, mask);
+            }
+            head.flags |= if *not { bit } else { 0 };
+        }
+        if let Some(Neg { not, value }) = rule.ip.protocol {
+            (head.protocol, head.protocol_mask) = (value, if value == 0 { 0 } else { 255 });
+            head.flags |= if not { flag::NOT_PROTOCOL } else { 0 };
+        }
+        if let Some(pattern) = &rule.ip.in_dev {
+            head.in_test = self.dev_test(&pattern.value, pattern.not);
+            head.flags |= flag::DEVICES;
+        }
+        if let Some(pattern) = &rule.ip.out_dev {
+            head.out_test = self.dev_test(&pattern.value, pattern.not);
+            head.flags |= flag::DEVICES;
+        }
+        head.flags |= match rule.ip.fragment {
+            Some(true) => flag::FRAGMENT,
+            Some(false) => flag::NO_FRAGMENT,
+            None => 0,
+        };
+        for (position, written) in rule.matches.iter().enumerate() {
+            self.references.of_match(written);
+            if let Some(matcher) = self.matcher(backend, rule, written) {
+                self.push(matcher, position as u16);
+            }
+        }
+        self.references.of_target(&rule.target);
+        let target = self.target(table, rule, chains);
+        self.program.heads.push(head);
+        self.program.targets.push(target);
+    }
+
+    fn push(&mut self, matcher: Matcher, position: u16) {
+        self.program.matches.push(matcher);
+        self.program.positions.push(position);
+    }
+
+    fn dev_test(&mut self, pattern: &'a DevPattern, not: bool) -> u32 {
+        let next = self.dev_tests.len() as u32 + 1;
+        *self.dev_tests.entry((pattern, not)).or_insert(next)
+    }
+
+    fn slot(&mut self) -> u32 {
+        self.program.slots += 1;
+        self.program.slots - 1
+    }
+
+    /// `None` for a match that always holds.
+    fn matcher(&mut self, backend: Backend, rule: &'a Rule, written: &'a Match) -> Option<Matcher> {
+        let nft = backend == Backend::Nft;
+        Some(match written {
+            Match::Comment(_) => return None,
+            Match::Tcp(tcp) => {
+                let option = tcp.option.filter(|option| option.value != 0 || option.not);
+                let plain = tcp.sport.is_none() && tcp.dport.is_none() && tcp.flags.is_none();
+                if nft && option.is_none() && !plain {
+                    Matcher::Payload {
+                        sport: tcp.sport.map(ports),
+                        dport: tcp.dport.map(ports),
+                        flags: tcp.flags.map(tcp_flags),
+                    }
+                } else {
+                    let (sport, dport) =
+                        (tcp.sport.map_or(Ports::ANY, ports), tcp.dport.map_or(Ports::ANY, ports));
+                    let flags = tcp.flags.map_or(TcpFlagsTest::ANY, tcp_flags);
+                    match tcp.option.filter(|option| option.value != 0) {
+                        None => Matcher::Tcp { sport, dport, flags },
+                        Some(Neg { not, value }) => {
+                            Matcher::TcpOption { sport, dport, flags, option: value, not }
+                        }
+                    }
+                }
+            }
+            Match::Udp(udp) => {
+                if nft && (udp.sport.is_some() || udp.dport.is_some()) {
+                    Matcher::Payload { sport: udp.sport.map(ports), dport: udp.dport.map(ports), flags: None }
+                } else {
+                    Matcher::Udp {
+                        sport: udp.sport.map_or(Ports::ANY, ports),
+                        dport: udp.dport.map_or(Ports::ANY, ports),
+                    }
+                }
+            }
+            Match::Icmp(icmp) => Matcher::Icmp {
+                not: icmp.not,
+                icmp_type: icmp.icmp_type,
+                code_lo: icmp.code_lo,
+                code_hi: icmp.code_hi,
+            },
+            Match::Multiport(multiport) => {
+                let first = self.program.ports.len() as u32;
+                self.program.ports.extend(multiport.ports.iter().map(|e| (e.range.lo, e.range.hi)));
+                Matcher::Multiport {
+                    kind: multiport.kind,
+                    not: multiport.not,
+                    first,
+                    count: multiport.ports.len().min(255) as u8,
+                }
+            }
+            Match::Conntrack(conntrack) => Matcher::Conntrack(keep(&mut self.program.conntrack, conntrack)),
+            Match::State(state) => Matcher::State { not: state.not, states: state.value },
+            Match::Mark(mark) => {
+                Matcher::Mark { not: mark.not, value: mark.value.value, mask: mark.value.mask }
+            }
+            Match::Connmark(mark) => {
+                Matcher::Connmark { not: mark.not, value: mark.value.value, mask: mark.value.mask }
+            }
+            Match::Addrtype(addrtype) => Matcher::Addrtype(keep(&mut self.program.addrtype, addrtype)),
+            Match::Limit(limit) => {
+                let slot = self.slot();
+                if nft { limit::compile_nft(slot, limit) } else { limit::compile(slot, limit) }
+            }
+            Match::Hashlimit(hashlimit) => {
+                let next = self.program.hashlimit_tables.len() as u32;
+                let table = *self.hashlimit_ids.entry(&hashlimit.name).or_insert(next);
+                if table == next {
+                    self.program.hashlimit_tables.push(HashlimitTable(self.program.hashlimit.len() as u32));
+                }
+                Matcher::Hashlimit { table, rule: keep(&mut self.program.hashlimit, hashlimit) }
+            }
+            Match::Recent(recent) => {
+                let next = self.program.recent_lists;
+                let list = *self.recent_ids.entry(&recent.name).or_insert(next);
+                self.program.recent_lists = next.max(list + 1);
+                Matcher::Recent { list, rule: keep(&mut self.program.recent, recent) }
+            }
+            Match::Mac(mac) => Matcher::Mac { not: mac.not, addr: mac.value },
+            Match::Physdev(physdev) => {
+                let in_dev = physdev.in_dev.as_ref().map(|p| (self.dev_test(&p.value, false), p.not));
+                let out_dev = physdev.out_dev.as_ref().map(|p| (self.dev_test(&p.value, false), p.not));
+                self.program.physdev.push(PhysdevTest {
+                    in_dev,
+                    out_dev,
+                    is_in: physdev.is_in,
+                    is_out: physdev.is_out,
+                    is_bridged: physdev.is_bridged,
+                });
+                Matcher::Physdev(self.program.physdev.len() as u32 - 1)
+            }
+            Match::Iprange(iprange) => Matcher::Iprange(keep(&mut self.program.iprange, iprange)),
+            Match::Set(set) => {
+                let id = self.set_ids.get(set.name.as_str()).copied();
+                if id.is_none() {
+                    self.diagnostics.push(Diagnostic::warning(
+                        rule.source,
+                        format!("there is no set {}: whether this rule matches is not known", set.name),
+                    ));
+                }
+                self.program.sets.push((id, set.clone()));
+                Matcher::Set { index: self.program.sets.len() as u32 - 1 }
+            }
+            Match::Owner(owner) => Matcher::Owner(keep(&mut self.program.owner, owner)),
+            Match::Statistic(crate::iptables::ast::StatisticMatch::Random { not, threshold }) => {
+                Matcher::Random { not: *not, threshold: *threshold }
+            }
+            Match::Statistic(crate::iptables::ast::StatisticMatch::Nth { not, every, packet }) => {
+                Matcher::Nth { not: *not, slot: self.slot(), every: *every, packet: *packet }
+            }
+            Match::Rpfilter(rpfilter) => Matcher::Rpfilter(*rpfilter),
+            Match::Pkttype(pkttype) => Matcher::Pkttype { not: pkttype.not, pkt_type: pkttype.value },
+            Match::Unmodelled(_) => Matcher::Unmodelled,
+        })
+    }
+
+    fn target(&mut self, table: &Table, rule: &'a Rule, chains: &FxHashMap<&'a str, ChainId>) -> TargetOp {
+        let mut nat = |kind, range: &crate::iptables::ast::NatTarget| {
+            self.program.nat.push(*range);
+            TargetOp::Nat { kind, range: self.program.nat.len() as u32 - 1 }
+        };
+        match &rule.target {
+            Target::None => TargetOp::None,
+            Target::Accept => TargetOp::Accept,
+            Target::Drop => TargetOp::Drop,
+            Target::Return => TargetOp::Return,
+            Target::Jump(name) | Target::Goto(name) => {
+                let chain = chains.get(name.as_str()).copied();
+                let base = chain
+                    .and_then(|id| self.program.chains.get(id.index()))
+                    .is_some_and(|c| c.base.is_some());
+                match chain {
+                    Some(chain) if !base => match rule.target {
+                        Target::Goto(_) => TargetOp::Goto(chain),
+                        _ => TargetOp::Jump(chain),
+                    },
+                    _ => {
+                        self.diagnostics.push(Diagnostic::error(
+                            rule.source,
+                            format!("table {} has no user-defined chain {name} to jump to", table.name),
+                        ));
+                        TargetOp::Unmodelled
+                    }
+                }
+            }
+            Target::Reject(with) => TargetOp::Reject(*with),
+            Target::Log(_) | Target::Nflog(_) => TargetOp::Log,
+            Target::Mark(mark) => TargetOp::Mark { value: mark.value, mask: mark.mask },
+            Target::Connmark(connmark) => TargetOp::Connmark(*connmark),
+            Target::Ct(ct) => {
+                if ct.notrack {
+                    TargetOp::Notrack
+                } else if ct.helper.is_some() || ct.timeout.is_some() {
+                    TargetOp::Unmodelled
+                } else {
+                    let zone = ct.zone.unwrap_or(crate::iptables::ast::CtTargetZone {
+                        id: Some(0),
+                        original: true,
+                        reply: true,
+                    });
+                    TargetOp::Template { zone: zone.id, original: zone.original, reply: zone.reply }
+                }
+            }
+            Target::Dnat(range) => nat(NatKind::Dnat, range),
+            Target::Snat(range) => nat(NatKind::Snat, range),
+            Target::Masquerade(range) => nat(NatKind::Masquerade, range),
+            Target::Redirect(range) => nat(NatKind::Redirect, range),
+            Target::Tcpmss(tcpmss) => TargetOp::Tcpmss(*tcpmss),
+            Target::Checksum => TargetOp::Checksum,
+            Target::Unmodelled(_) => TargetOp::Unmodelled,
+        }
+    }
+}
+
+fn keep<T: Clone>(array: &mut Vec<T>, value: &T) -> u32 {
+    array.push(value.clone());
+    array.len() as u32 - 1
+}
+
+fn ports(test: Neg<PortRange>) -> Ports {
+    Ports { lo: test.value.lo, hi: test.value.hi, not: test.not }
+}
+
+fn tcp_flags(test: Neg<TcpFlags>) -> TcpFlagsTest {
+    TcpFlagsTest { mask: test.value.mask, comp: test.value.comp, not: test.not }
+}

@@ -1,0 +1,164 @@
+//! The order of everything at a hook (netfilter.md 1.1, 1.5).
+
+use super::program::{ChainInfo, Program};
+use super::references::References;
+use super::{ChainVerdict, HookState, HookVerdict, run_chain};
+use crate::hook::{Hook, TableName};
+use crate::ids::ChainId;
+use crate::iptables::ast::Policy;
+use crate::netns::Cx;
+use crate::reason::{Because, DropCode, End, Locus};
+use crate::skb::Skb;
+use crate::trace::Sink;
+use crate::{conntrack, nat, walk};
+
+/// One function at a hook.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    /// Fragments are put together.
+    Defrag,
+    /// A base chain.
+    Chain(ChainId),
+    /// A base chain of mangle in OUTPUT: a packet that it changed is routed again.
+    Route(ChainId),
+    /// Connections are looked up.
+    Conntrack,
+    /// Translation; it runs the chains of nat itself.
+    Nat,
+    /// Connections are put into the table.
+    Confirm,
+    /// From here on, what happens depends on which backend was registered first, and nobody said which.
+    Order,
+}
+
+/// What sits at each hook, in order.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hooks {
+    stages: [Vec<Stage>; 5],
+    /// Base chains of a table at a hook, in the order in which they run.
+    chains: [[Vec<ChainId>; 5]; 5],
+    /// Whether a walk may depend on the order of the backends.
+    pub order_matters: bool,
+}
+
+fn hook_index(hook: Hook) -> Option<usize> {
+    Hook::INET.iter().position(|h| *h == hook)
+}
+
+fn table_index(table: TableName) -> usize {
+    TableName::ALL.iter().position(|t| *t == table).unwrap_or(0)
+}
+
+impl Hooks {
+    /// `chains` in order of registration. `order_known`: that order is the real one.
+    pub fn new(program: &Program, references: References, order_known: bool) -> Hooks {
+        let mut hooks = Hooks::default();
+        for (index, info) in program.chains.iter().enumerate() {
+            let Some((hook, _)) = info.base else { continue };
+            let Some(at) = hook_index(hook) else { continue };
+            // What is registered last runs first among equals.
+            hooks.chains[at][table_index(info.table)].insert(0, ChainId(index as u32));
+        }
+        for (at, hook) in Hook::INET.into_iter().enumerate() {
+            let mut stages: Vec<(i64, Stage)> = Vec::new();
+            let source = matches!(hook, Hook::Input | Hook::Postrouting);
+            let received = matches!(hook, Hook::Prerouting | Hook::Output);
+            if references.defrag && received {
+                stages.push((-400, Stage::Defrag));
+            }
+            if references.conntrack && received {
+                stages.push((-200, Stage::Conntrack));
+            }
+            if references.conntrack && source {
+                stages.push((i64::from(i32::MAX), Stage::Confirm));
+            }
+            for table in TableName::ALL {
+                let priority = i64::from(table.priority(hook));
+                let chains = hooks.chains[at][table_index(table)].clone();
+                let matters = order_matters(program, table, &chains);
+                hooks.order_matters |= matters;
+                if matters && !order_known {
+                    stages.push((priority, Stage::Order));
+                }
+                if table == TableName::Nat {
+                    continue;
+                }
+                for chain in chains {
+                    let stage = match (table, hook) {
+                        (TableName::Mangle, Hook::Output) => Stage::Route(chain),
+                        _ => Stage::Chain(chain),
+                    };
+                    stages.push((priority, stage));
+                }
+            }
+            if references.conntrack && hook != Hook::Forward {
+                stages.push((i64::from(TableName::Nat.priority(hook)), Stage::Nat));
+            }
+            stages.sort_by_key(|(priority, _)| *priority);
+            hooks.stages[at] = stages.into_iter().map(|(_, stage)| stage).collect();
+        }
+        hooks
+    }
+
+    pub fn base_chains(&self, hook: Hook, table: TableName) -> &[ChainId] {
+        hook_index(hook).map_or(&[], |hook| &self.chains[hook][table_index(table)])
+    }
+
+    fn stages(&self, hook: Hook) -> &[Stage] {
+        hook_index(hook).map_or(&[], |hook| &self.stages[hook])
+    }
+}
+
+/// Whether the order of these base chains (of both backends) can decide anything: not if all but one of them let every packet pass untouched.
+fn order_matters(program: &Program, table: TableName, chains: &[ChainId]) -> bool {
+    let idle = |chain: &ChainInfo| {
+        chain.first == chain.end
+            && (table == TableName::Nat || chain.base.is_some_and(|(_, policy)| policy == Policy::Accept))
+    };
+    chains.iter().filter_map(|id| program.chains.get(id.index())).filter(|chain| !idle(chain)).count() > 1
+}
+
+/// Everything at one hook, in the kernel's order: raw, conntrack, mangle, nat, filter, security, confirmation (netfilter.md 1.1, 1.5).
+pub fn run_hook<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &mut Skb) -> HookVerdict {
+    let ns = cx.ns;
+    for &stage in ns.netfilter.hooks.stages(at.hook) {
+        let verdict = match stage {
+            Stage::Defrag if skb.ip.is_fragment() => {
+                return HookVerdict::End(End::unknown(Because::NotModelled("reassembly of fragments")));
+            }
+            Stage::Defrag => continue,
+            Stage::Order => {
+                return HookVerdict::End(End::unknown(Because::RegistrationOrder { hook: at.hook }));
+            }
+            Stage::Conntrack => conntrack::conntrack_in(cx, at, skb),
+            Stage::Nat => nat::nat_hook(cx, at, skb),
+            Stage::Confirm => conntrack::confirm(cx, at, skb),
+            Stage::Chain(chain) => match run_chain(cx, at, chain, skb) {
+                ChainVerdict::Accept => continue,
+                ChainVerdict::End(end) => return HookVerdict::End(end),
+            },
+            Stage::Route(chain) => {
+                let before = (skb.ip.src, skb.ip.dst, skb.mark, skb.ip.tos);
+                match run_chain(cx, at, chain, skb) {
+                    ChainVerdict::Accept => {}
+                    ChainVerdict::End(end) => return HookVerdict::End(end),
+                }
+                if before == (skb.ip.src, skb.ip.dst, skb.mark, skb.ip.tos) {
+                    continue;
+                }
+                match walk::reroute(cx, at, skb) {
+                    Ok(()) => continue,
+                    Err(code) => HookVerdict::End(reroute_end(code)),
+                }
+            }
+        };
+        if let HookVerdict::End(end) = verdict {
+            return HookVerdict::End(end);
+        }
+    }
+    HookVerdict::Accept
+}
+
+fn reroute_end(code: DropCode) -> End {
+    End::dropped(code, Locus::Subsystem("ip_route_me_harder"))
+}
