@@ -19,7 +19,7 @@ use crate::diag::Diagnostic;
 use crate::hook::{Backend, Family, Hook};
 use crate::ids::{ChainId, DevId, SetId};
 use crate::iptables::ast::{
-    AddrMask, DevPattern, Match, Neg, Policy, PortRange, Rule, Table, Target, TcpFlags,
+    AddrMask, DevPattern, Match, Neg, Policy, PortRange, Rule, SetMatch, Table, Target, TcpFlags,
 };
 use crate::nat::NatKind;
 
@@ -333,7 +333,7 @@ impl<'a> Compiler<'a> {
                         format!("there is no set {}: whether this rule matches is not known", set.name),
                     ));
                 }
-                self.program.sets.push((id, set.clone()));
+                self.program.sets.push((id, SetMatch::clone(set)));
                 Matcher::Set { index: self.program.sets.len() as u32 - 1 }
             }
             Match::Owner(owner) => Matcher::Owner(keep(&mut self.program.owner, owner)),
