@@ -1,3 +1,65 @@
-//! The `pktwalk` command.
+//! The `pktwalk` command: reads what the user gives, hands it to the engines, and prints what they say.
 
-fn main() {}
+mod args;
+mod demo;
+mod exit;
+mod explain;
+mod input;
+mod output;
+mod render;
+mod test;
+mod trace;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Args, Command};
+use exit::Exit;
+use output::Out;
+
+fn main() -> ExitCode {
+    exit::on_panic();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version go to standard output and are no error.
+            let code = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+            let _ = error.print();
+            return code.into();
+        }
+    };
+    let out = Out::new(args.color, args.quiet);
+    let result = match args.command {
+        None => demo::run(&out),
+        Some(Command::Verify(_)) => Err(anyhow::anyhow!("the kernel engine is not built in yet")),
+        Some(Command::Trace(trace)) => trace::run(&out, &trace),
+        Some(Command::Test(test)) => test::run(&out, &test),
+        Some(Command::Render(render)) => render::run(&out, &render),
+        Some(Command::Explain { code }) => explain::run(&out, code.as_deref()),
+        Some(Command::Completions { shell }) => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "pktwalk", &mut text);
+            out.bytes(&text).map(|()| Exit::Ok)
+        }
+        Some(Command::Man) => {
+            let mut text = Vec::new();
+            clap_mangen::Man::new(Args::command())
+                .render(&mut text)
+                .map_err(anyhow::Error::from)
+                .and_then(|()| out.bytes(&text))
+                .map(|()| Exit::Ok)
+        }
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            if output::is_broken_pipe(&error) {
+                // The reader has seen enough.
+                return Exit::Ok.into();
+            }
+            out.error(&format!("{error:#}"));
+            Exit::Usage.into()
+        }
+    }
+}

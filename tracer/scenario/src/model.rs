@@ -57,18 +57,18 @@ impl ModelRun {
 
 /// The model as an engine.
 #[derive(Default)]
-pub struct ModelEngine {
-    choices: Option<Box<dyn Choices>>,
+pub struct ModelEngine<'c> {
+    choices: Option<Box<dyn Choices + 'c>>,
 }
 
-impl ModelEngine {
+impl<'c> ModelEngine<'c> {
     /// With random choices from the case's seed.
-    pub fn new() -> ModelEngine {
+    pub fn new() -> ModelEngine<'c> {
         ModelEngine::default()
     }
 
     /// With choices from `choices`.
-    pub fn with_choices(choices: Box<dyn Choices>) -> ModelEngine {
+    pub fn with_choices(choices: Box<dyn Choices + 'c>) -> ModelEngine<'c> {
         ModelEngine { choices: Some(choices) }
     }
 
@@ -139,7 +139,7 @@ impl ModelEngine {
     }
 }
 
-impl Engine for ModelEngine {
+impl Engine for ModelEngine<'_> {
     fn name(&self) -> &'static str {
         "model"
     }

@@ -74,19 +74,12 @@ impl<'a> Segment<'a> {
         })
     }
 
-    /// What a SYN offers (`tcp_options`). A header without options leaves everything as it is; one with options forgets everything but the windows and that the
-    /// side is taken liberally.
+    /// What a SYN offers (`tcp_options`). A header without options leaves everything as it is; one with options forgets all flags first.
     pub fn read_options(&self, side: &mut Side) {
         if self.tcp.header_len <= 20 {
             return;
         }
-        *side = Side {
-            end: side.end,
-            maxend: side.maxend,
-            maxwin: side.maxwin,
-            be_liberal: side.be_liberal,
-            ..Side::default()
-        };
+        *side = Side { end: side.end, maxend: side.maxend, maxwin: side.maxwin, ..Side::default() };
         for option in self.parse_options() {
             match option {
                 TcpOption::Scale(scale) => {

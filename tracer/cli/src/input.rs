@@ -1,0 +1,126 @@
+//! From the command line to a case.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use pktwalk_scenario::assume::assume;
+use pktwalk_scenario::case::{Case, CaseSend, Entry};
+use pktwalk_scenario::file::{EntryAt, SocketIds, pcap_source};
+use pktwalk_scenario::packets::{self, Given};
+use pktwalk_scenario::world::{Place, World};
+
+use crate::args::{Packets, Source};
+
+/// Opens the bundles.
+pub fn world(source: &Source) -> anyhow::Result<World> {
+    if source.bundle.is_empty() {
+        bail!("say which node: --bundle DIR (pktwalk alone shows a node that is built in)");
+    }
+    let sources: Vec<(Option<String>, PathBuf)> = source
+        .bundle
+        .iter()
+        .map(|text| match text.split_once('=') {
+            // A folder may have an equals sign in its name.
+            Some((node, path)) if !node.is_empty() && !node.contains('/') && !Path::new(text).exists() => {
+                (Some(node.to_owned()), PathBuf::from(path))
+            }
+            _ => (None, PathBuf::from(text)),
+        })
+        .collect();
+    Ok(World::open(&sources)?)
+}
+
+/// The namespace with what the user assumes.
+pub fn assumed(place: &Place, source: &Source) -> anyhow::Result<Place> {
+    let mut place = place.clone();
+    for text in &source.assume {
+        let remark = assume(&mut place.config, text)?;
+        place.remarks.push(remark);
+    }
+    Ok(place)
+}
+
+fn socket(text: Option<&str>) -> anyhow::Result<SocketIds> {
+    let mut ids = SocketIds::default();
+    for part in text.unwrap_or_default().split(',').filter(|part| !part.is_empty()) {
+        let (key, value) =
+            part.split_once('=').with_context(|| format!("--socket {part}: uid=N,gid=N is expected"))?;
+        let id: u32 = value.parse().with_context(|| format!("--socket {part}: a number is expected"))?;
+        let slot = match key {
+            "uid" => &mut ids.uid,
+            "gid" => &mut ids.gid,
+            _ => bail!("--socket {part}: uid and gid are the keys"),
+        };
+        if slot.replace(id).is_some() {
+            bail!("--socket: {key} stands twice");
+        }
+    }
+    Ok(ids)
+}
+
+/// The packets that the user names.
+fn given(packets: &Packets) -> anyhow::Result<Vec<Given>> {
+    let one = |packet| Given { packet, dev: None };
+    if let Some(pcap) = &packets.pcap {
+        let source = pcap_source(pcap).map_err(anyhow::Error::msg)?;
+        return Ok(packets::read(&source, Path::new(""))?);
+    }
+    if let (Some(from), Some(to)) = (&packets.from, &packets.to) {
+        return Ok(vec![one(packets::between(from, to)?)]);
+    }
+    if packets.packet.is_empty() {
+        bail!(
+            "say which packet: -p 'tcp 10.0.0.5:40000 > 10.0.0.1:80 flags=S', or -s ADDRESS -d ADDRESS:PORT, or --pcap FILE"
+        );
+    }
+    packets.packet.iter().map(|text| Ok(one(packets::spec(text)?))).collect()
+}
+
+/// Everything read: what an engine runs.
+pub fn case(source: &Source, packets: &Packets) -> anyhow::Result<Case> {
+    let given = given(packets)?;
+    let entry = match (&packets.at, &packets.from_local) {
+        (Some(at), _) => Some(EntryAt::device(at).map_err(anyhow::Error::msg)?),
+        (None, Some(local)) => Some(EntryAt::local(local, socket(packets.socket.as_deref())?)),
+        (None, None) => None,
+    };
+    let mut entries = Vec::with_capacity(given.len());
+    for (at, given) in given.iter().enumerate() {
+        entries.push(match (&entry, &given.dev) {
+            (Some(entry), _) => entry.clone(),
+            (None, Some(dev)) => {
+                EntryAt::Device { node: String::new(), netns: String::new(), dev: dev.clone() }
+            }
+            (None, None) if packets.pcap.is_some() => {
+                bail!("the capture names no device for packet {}: say where it enters, --at DEV", at + 1)
+            }
+            (None, None) => bail!("say where the packet enters: --at DEV, or --from-local"),
+        });
+    }
+    let world = world(source)?;
+    let (place, entries) = world.place(source.node.as_deref().unwrap_or_default(), &entries)?;
+    let place = assumed(place, source)?;
+    for entry in &entries {
+        if let Entry::Device(dev) = entry
+            && !place.config.devices.iter().any(|device| device.name == *dev)
+        {
+            let there: Vec<&str> = place.config.devices.iter().map(|device| device.name.as_str()).collect();
+            let there = if there.is_empty() { "none is known".to_owned() } else { there.join(", ") };
+            bail!("there is no device {dev}; there is {there}");
+        }
+    }
+    let sends = given
+        .into_iter()
+        .zip(entries)
+        .map(|(given, entry)| CaseSend { packet: given.packet, entry })
+        .collect();
+    Ok(Case {
+        name: source.bundle.join(" "),
+        node: place.node,
+        config: place.config,
+        remarks: place.remarks,
+        sends,
+        seed: packets.seed,
+        replies: !packets.no_reply,
+    })
+}

@@ -1,0 +1,56 @@
+//! `pktwalk test`.
+
+use anyhow::{Context, bail};
+use pktwalk_scenario::confirm::Backends;
+use pktwalk_scenario::runner::{self, RunOptions};
+
+use crate::args::{EngineArg, Test};
+use crate::exit::Exit;
+use crate::output::Out;
+
+/// Runs scenarios, one line each, and what failed below it.
+pub fn run(out: &Out, args: &Test) -> anyhow::Result<Exit> {
+    let mut folders = Vec::new();
+    for path in &args.scenarios {
+        let found = runner::find(path).with_context(|| path.display().to_string())?;
+        if found.is_empty() {
+            bail!("{}: no {} in it or below it", path.display(), runner::SCENARIO);
+        }
+        folders.extend(found);
+    }
+    let options =
+        RunOptions { model: args.engine != EngineArg::Kernel, bless: args.bless, backends: Backends::Both };
+    if args.bless && !options.model {
+        bail!("--bless writes what the model walks: --engine model or both");
+    }
+    let (mut exit, mut failed) = (Exit::Ok, 0usize);
+    let all = folders.len();
+    for folder in folders {
+        let result = runner::load(&folder)
+            .map_err(anyhow::Error::from)
+            .and_then(|scenario| Ok(runner::run(&scenario, options, None)?));
+        let name = folder.display();
+        let mut text = String::new();
+        match result {
+            Ok(outcome) => {
+                let ok = outcome.failures.is_empty();
+                text.push_str(&format!("{}  {name}\n", if ok { "ok    " } else { "FAILED" }));
+                for line in outcome.failures.iter().chain(&outcome.notes) {
+                    text.push_str(&format!("        {line}\n"));
+                }
+                if !ok {
+                    failed += 1;
+                    exit = exit.worse(Exit::Bad);
+                }
+            }
+            Err(error) => {
+                text.push_str(&format!("ERROR   {name}\n        {error:#}\n"));
+                failed += 1;
+                exit = exit.worse(Exit::Usage);
+            }
+        }
+        out.text(&text)?;
+    }
+    out.text(&format!("{all} scenarios, {failed} failed\n"))?;
+    Ok(exit)
+}
