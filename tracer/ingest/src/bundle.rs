@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use pktwalk_linux::config::{MissingState, NetNsConfig, Ruleset};
+use pktwalk_linux::config::{MissingState, NetNsConfig, Ruleset, UnmodelledPoint};
 use pktwalk_linux::diag::{Diagnostic, Severity};
 use pktwalk_linux::hook::{Backend, Family};
 use pktwalk_linux::ids::SourceLine;
@@ -133,6 +133,25 @@ pub(crate) const FILES: [&str; 27] = [
     "wg",
 ];
 
+/// Files that are empty where there is nothing of their kind. Every other tool prints something at least.
+const MAY_BE_EMPTY: [&str; 11] = [
+    "neigh-proxy",
+    "nsid.json",
+    "ipset-save",
+    "iptables-save",
+    "iptables-legacy-save",
+    "conntrack",
+    "ss",
+    "xfrm",
+    "ipvs",
+    "wg",
+    "bridge-vlan.json",
+];
+
+/// Files of which no part may be lost: what is lost could be what decides about a packet.
+const MUST_BE_WHOLE: [&str; 6] =
+    ["ip-link.json", "ip-addr.json", "ip-route.json", "ip-rule.json", "tc.json", "bpf-net.json"];
+
 /// Reads a bundle from a folder, a `.tar` or a `.tar.gz`.
 ///
 /// # Errors
@@ -220,12 +239,24 @@ impl<'s, 'a> NetNsReader<'s, 'a> {
     /// Reads one file into the namespace; whether it is there.
     fn with(&mut self, name: &str, read: impl FnOnce(&mut Reader<'_>, &[u8])) -> bool {
         let Some((bytes, file)) = self.get(name) else { return false };
-        read(&mut self.reader(file), &bytes);
+        let mut reader = self.reader(file);
+        if bytes.trim_ascii().is_empty() && !MAY_BE_EMPTY.contains(&name) {
+            reader.warning(0, "the file is empty, as if its command had failed: taken as not there");
+            return false;
+        }
+        read(&mut reader, &bytes);
+        if reader.broken && MUST_BE_WHOLE.contains(&name) {
+            reader.unmodelled(
+                0,
+                format!("what is lost of {name}, which is broken"),
+                UnmodelledPoint::Everywhere,
+            );
+        }
         true
     }
 
     fn reader(&mut self, file: u32) -> Reader<'_> {
-        Reader { config: &mut self.ns.config, diagnostics: &mut self.ns.diagnostics, file }
+        Reader { config: &mut self.ns.config, diagnostics: &mut self.ns.diagnostics, file, broken: false }
     }
 
     fn missing(&mut self, there: bool, state: MissingState) {

@@ -105,6 +105,13 @@ pub(crate) fn prefix(text: &str, family: Family) -> Option<IpNet> {
 
 /// The objects of an array at the top. What is no object, or is broken, is said with its line and left out.
 pub(crate) fn objects(reader: &mut Reader<'_>, text: &[u8]) -> Vec<Object> {
+    let before = reader.diagnostics.len();
+    let objects = scan_objects(reader, text);
+    reader.broken |= reader.diagnostics.len() > before;
+    objects
+}
+
+fn scan_objects(reader: &mut Reader<'_>, text: &[u8]) -> Vec<Object> {
     let mut objects = Vec::new();
     let mut scan = Scan { text, at: 0, line: 1 };
     let mut broken = 0u32;

@@ -12,6 +12,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) diagnostics: &'a mut Vec<Diagnostic>,
     /// The file's number.
     pub(crate) file: u32,
+    /// Set where part of the file is lost because its form is broken.
+    pub(crate) broken: bool,
 }
 
 impl Reader<'_> {

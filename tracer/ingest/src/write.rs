@@ -45,7 +45,10 @@ pub fn write_bundle(dir: &Path, node: &NodeInfo, config: &NetNsConfig) -> Result
     {
         node.backend = Some("nft".to_owned());
     }
-    out.file("node.yaml", &node_yaml(&node))?;
+    let yaml = node_yaml(&node);
+    if !yaml.is_empty() {
+        out.file("node.yaml", &yaml)?;
+    }
     if !missing(MissingState::Devices) {
         out.array("ip-link.json", config.devices.iter().map(|device| link(device, config)))?;
         out.array("ip-addr.json", config.devices.iter().map(|device| addr(device, config)))?;
