@@ -422,3 +422,27 @@ fn an_empty_folder_is_no_bundle() {
     std::fs::write(dir.path().join("empty.tar"), []).unwrap();
     assert!(read_bundle(&dir.path().join("empty.tar")).is_err());
 }
+
+fn bundles_below(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && path.file_name().is_some_and(|name| name == "bundle") {
+            found.push(path);
+        } else if path.is_dir() {
+            bundles_below(&path, found);
+        }
+    }
+}
+
+/// Every scenario's bundle was collected with the real tools: nothing in one may be a surprise.
+#[test]
+fn every_bundle_of_the_scenarios_is_read_without_a_remark() {
+    let mut bundles = Vec::new();
+    bundles_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios"), &mut bundles);
+    assert!(!bundles.is_empty());
+    for path in bundles {
+        let bundle = read_bundle(&path).unwrap();
+        assert_eq!(bundle.remarks().collect::<Vec<_>>(), [], "{}", path.display());
+        written_again(&bundle);
+    }
+}
