@@ -9,6 +9,8 @@
 mod compiled;
 mod element;
 mod names;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use crate::hook::Family;
