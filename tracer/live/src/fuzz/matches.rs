@@ -58,6 +58,14 @@ pub fn matches(rng: &mut Rng, place: Place, ip: &mut IpMatch, sets: &[IpSet]) ->
     for _ in 0..more {
         list.extend(other_match(rng, place, ip, sets));
     }
+    // The tool takes each match once.
+    let mut seen = Vec::new();
+    list.retain(|one| {
+        let kind = std::mem::discriminant(one);
+        let new = !seen.contains(&kind);
+        seen.push(kind);
+        new
+    });
     // The order of matches is the order of evaluation, so any order is worth trying.
     if list.len() > 1 && rng.chance(50) {
         list.reverse();
@@ -121,7 +129,7 @@ fn other_match(rng: &mut Rng, place: Place, ip: &mut IpMatch, sets: &[IpSet]) ->
         }
         7 => return multiport(rng, ip),
         8 | 9 => addrtype(rng, place),
-        10 => Match::Limit(LimitMatch { avg: 10_000 * 86_400, burst: rng.between(1, 4) }),
+        10 => Match::Limit(LimitMatch { avg: 10_000 * 3_600, burst: rng.between(1, 4) }),
         11 => hashlimit(rng),
         12 => recent(rng),
         13 => return mac(rng, place),
@@ -244,7 +252,8 @@ fn hashlimit(rng: &mut Rng) -> Match {
         // A name of its own, as rules that share a name share the first one's parameters.
         name: format!("hl{:x}", rng.bits() as u32),
         above: rng.chance(50),
-        rate: HashlimitRate::Packets(1_000_000 * 86_400),
+        // The kernel keeps a day of credit at most: bursts of 1/day overflow it.
+        rate: HashlimitRate::Packets(1_000_000 * 3_600),
         burst: Some(rng.between(1, 4)),
         mode,
         src_mask,

@@ -1,0 +1,176 @@
+//! [`KernelEngine`]: cases on the kernel that this program runs on.
+//!
+//! What differs from a real node, by construction: other ends of wires answer nothing; packets from a socket are sent by a raw socket with its own
+//! header (`IP_HDRINCL`), so that the route lookup of the sender sees no ports, and a socket without an owner is one of user 0; neighbours
+//! that are in use are permanent; the wires have no checksum offload.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use pktwalk_linux::config::NetNsConfig;
+use pktwalk_linux::hook::{Backend, Family};
+use pktwalk_scenario::case::Case;
+use pktwalk_scenario::engine::{Engine, EngineError};
+use pktwalk_scenario::event::EngineRun;
+
+use crate::bpf;
+use crate::ns::{ENGINE, failed, unsupported};
+use crate::perf::Perf;
+use crate::world::{Void, World};
+
+/// How often a case whose trace overflowed is run again.
+const ATTEMPTS: usize = 5;
+
+/// A run, and what only the kernel's replay needs.
+#[derive(Clone, Debug, Default)]
+pub struct KernelRun {
+    /// What it saw.
+    pub run: EngineRun,
+    /// Per send: IP ids of the packets that were made because of it, in order.
+    pub made_ids: Vec<Vec<u16>>,
+}
+
+type Answer = Result<KernelRun, EngineError>;
+
+/// Runs cases in network namespaces of its own. Needs root and the real tools.
+#[derive(Debug)]
+pub struct KernelEngine {
+    backend: Option<Backend>,
+    requests: Option<Sender<(Box<Case>, Sender<Answer>)>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+impl KernelEngine {
+    /// An engine whose rules all run on `backend`, or on the backend that the case says (nf_tables if it has no rules).
+    pub fn new(backend: Option<Backend>) -> KernelEngine {
+        let (requests, inbox) = channel();
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let thread = std::thread::Builder::new()
+            .name(format!("world{number}"))
+            .spawn(move || serve(&inbox, number))
+            .ok();
+        KernelEngine { backend, requests: Some(requests), thread }
+    }
+
+    /// As [`Engine::run`], with what a replay needs.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn run_for_replay(&mut self, case: &Case) -> Result<KernelRun, EngineError> {
+        let mut case = case.clone();
+        case.remarks.clear();
+        if let Some(backend) = self.backend {
+            case.config.rulesets.iter_mut().for_each(|ruleset| ruleset.backend = backend);
+        }
+        let gone = || failed("its thread is gone");
+        let (answer, wait) = channel();
+        let requests = self.requests.as_ref().ok_or_else(gone)?;
+        requests.send((Box::new(case), answer)).map_err(|_| gone())?;
+        wait.recv().map_err(|_| gone())?
+    }
+}
+
+impl Engine for KernelEngine {
+    fn name(&self) -> &'static str {
+        ENGINE
+    }
+
+    fn run(&mut self, case: &Case) -> Result<EngineRun, EngineError> {
+        self.run_for_replay(case).map(|run| run.run)
+    }
+}
+
+impl Drop for KernelEngine {
+    fn drop(&mut self) {
+        self.requests = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread's life: its namespace, its worlds.
+fn serve(inbox: &Receiver<(Box<Case>, Sender<Answer>)>, number: u32) {
+    pin(number);
+    let lock = std::env::temp_dir().join(format!("pktwalk-xtables-{}-{number}.lock", std::process::id()));
+    let lock = lock.to_string_lossy().into_owned();
+    let mut perf = Perf::open().ok();
+    let sink = bpf::load().ok();
+    if sink.is_none() {
+        // What the other ends free could not be told from what the namespace frees.
+        perf = None;
+    }
+    let mut worlds: Option<World> = None;
+    while let Ok((case, answer)) = inbox.recv() {
+        let done = run(&case, &mut worlds, &mut perf, sink.as_ref(), &lock);
+        if done.is_err() {
+            // Half-programmed worlds are not used again.
+            worlds = None;
+        }
+        let _ = answer.send(done);
+    }
+    drop(worlds);
+    let _ = std::fs::remove_file(lock);
+}
+
+/// Keeps the calling thread on one processor: the stack then handles each packet before the send returns.
+fn pin(number: u32) {
+    use nix::sched::{CpuSet, sched_setaffinity};
+    use nix::unistd::Pid;
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut set = CpuSet::new();
+    if set.set(number as usize % count).is_ok() {
+        // Not being pinned costs exactness of timing only.
+        let _ = sched_setaffinity(Pid::from_raw(0), &set);
+    }
+}
+
+fn backend_of(config: &NetNsConfig) -> Result<Backend, EngineError> {
+    let mut backends =
+        config.rulesets.iter().filter(|set| set.save.family == Family::V4).map(|set| set.backend);
+    let first = backends.next().unwrap_or(Backend::Nft);
+    if backends.any(|backend| backend != first) {
+        return Err(unsupported("rules of both backends in one namespace"));
+    }
+    Ok(first)
+}
+
+fn run(
+    case: &Case,
+    worlds: &mut Option<World>,
+    perf: &mut Option<Perf>,
+    sink: Option<&std::os::fd::OwnedFd>,
+    lock: &str,
+) -> Answer {
+    let backend = backend_of(&case.config)?;
+    if worlds.as_ref().is_none_or(|world| !world.fits(&case.config, backend)) {
+        *worlds = None;
+        *worlds = Some(World::new(&case.config, backend, lock, sink)?);
+    }
+    let Some(world) = worlds else { return Err(failed("no world")) };
+    for _ in 0..ATTEMPTS {
+        world.program(&case.config)?;
+        match send_all(case, world, perf) {
+            Ok(run) => return Ok(run),
+            Err(Void::Overrun) => {}
+            Err(Void::Engine(error)) => return Err(error),
+        }
+    }
+    Err(failed("the trace overflowed again and again"))
+}
+
+fn send_all(case: &Case, world: &mut World, perf: &mut Option<Perf>) -> Result<KernelRun, Void> {
+    let mut done = KernelRun::default();
+    done.run.engine = ENGINE.to_owned();
+    done.run.kernel =
+        std::fs::read_to_string("/proc/sys/kernel/osrelease").ok().map(|text| text.trim().to_owned());
+    for send in &case.sends {
+        let (run, ids) = world.send(send, perf)?;
+        done.run.sends.push(run);
+        done.made_ids.push(ids);
+    }
+    Ok(done)
+}

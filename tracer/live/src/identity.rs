@@ -1,0 +1,35 @@
+//! Telling packets apart: by what no rule and no translation changes.
+
+use pktwalk_packet::Ipv4Fields;
+
+/// IP id, protocol and fragment offset, and for ICMP its type. NAT, marks, TTL and MSS changes leave all of them alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Identity {
+    /// IP id.
+    pub id: u16,
+    protocol: u8,
+    icmp_type: Option<u8>,
+}
+
+impl Identity {
+    /// Of an IPv4 packet; none if its header cannot be read.
+    pub fn of(l3: &[u8]) -> Option<Identity> {
+        let ip = Ipv4Fields::parse(l3).ok()?;
+        let l4 = l3.get(usize::from(ip.header_len)..).unwrap_or(&[]);
+        Some(Identity::new(&ip, l4))
+    }
+
+    /// Of a traced packet, whose options are not shown.
+    pub fn of_parts(network: &[u8], transport: &[u8]) -> Option<Identity> {
+        let mut header = network.to_vec();
+        // The trace gives the fixed part only.
+        header.resize(network.len().max(60), 0);
+        let ip = Ipv4Fields::parse(&header).ok()?;
+        Some(Identity::new(&ip, transport))
+    }
+
+    fn new(ip: &Ipv4Fields, l4: &[u8]) -> Identity {
+        let first = (ip.protocol == 1 && ip.frag_offset == 0).then(|| l4.first().copied()).flatten();
+        Identity { id: ip.id, protocol: ip.protocol, icmp_type: first }
+    }
+}

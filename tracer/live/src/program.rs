@@ -1,0 +1,375 @@
+//! A [`NetNsConfig`] as commands of `ip -batch`, and its settings.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use pktwalk_linux::config::{
+    Address, Device, DeviceKind, NetNsConfig, NudState, Route, RouteType, RoutingAction, RoutingRule,
+};
+use pktwalk_scenario::engine::EngineError;
+
+use crate::ns::unsupported;
+
+/// Whether a device is one end of a veth here, whose other end the engine holds.
+pub(crate) fn has_peer(device: &Device) -> bool {
+    matches!(device.kind, DeviceKind::Physical | DeviceKind::Veth { .. })
+}
+
+/// Name of the other end of the veth of this ifindex.
+pub(crate) fn peer_name(ifindex: u32) -> String {
+    format!("p{ifindex}")
+}
+
+/// Commands that make the devices; `peer` is where the other ends go.
+pub(crate) fn make_devices(config: &NetNsConfig, peer: &str) -> Result<String, EngineError> {
+    let mut text = String::new();
+    for device in &config.devices {
+        let mac = device.mac.map(|mac| format!("address {mac}")).unwrap_or_default();
+        let (name, index) = (&device.name, device.ifindex);
+        match &device.kind {
+            DeviceKind::Loopback => {}
+            DeviceKind::Physical | DeviceKind::Veth { .. } => {
+                let other = peer_name(index);
+                let _ = writeln!(
+                    text,
+                    "link add {name} index {index} {mac} type veth peer name {other} netns {peer}"
+                );
+            }
+            DeviceKind::Bridge { vlan_filtering: false } => {
+                // Ports forward at once, and the bridge says nothing of its own.
+                let _ = writeln!(
+                    text,
+                    "link add {name} index {index} {mac} type bridge forward_delay 0 mcast_snooping 0"
+                );
+            }
+            DeviceKind::Dummy => {
+                let _ = writeln!(text, "link add {name} index {index} {mac} type dummy");
+            }
+            DeviceKind::Bridge { vlan_filtering: true } => {
+                return Err(unsupported(format!("bridge {name} filters VLANs")));
+            }
+            DeviceKind::Other(kind) => {
+                return Err(unsupported(format!("device {name} is of kind {kind}")));
+            }
+        }
+    }
+    for device in &config.devices {
+        if let Some(master) = &device.master {
+            let _ = writeln!(text, "link set {} master {master}", device.name);
+        }
+    }
+    Ok(text)
+}
+
+/// Commands that take away what [`configure`] set for `config`; some of them may fail.
+pub(crate) fn unconfigure(config: &NetNsConfig) -> String {
+    let mut text = String::new();
+    for neighbour in &config.neighbours {
+        let _ = writeln!(text, "neigh del {} dev {}", neighbour.addr, neighbour.dev);
+    }
+    for proxy in &config.proxy_neighbours {
+        if let Some(dev) = &proxy.dev {
+            let _ = writeln!(text, "neigh del proxy {} dev {dev}", proxy.addr);
+        }
+    }
+    text.push_str("neigh flush all\n");
+    for table in tables(&config.routes) {
+        let _ = writeln!(text, "route flush table {table}");
+    }
+    for device in &config.devices {
+        let _ = writeln!(text, "addr flush dev {}", device.name);
+        if matches!(device.kind, DeviceKind::Bridge { .. }) {
+            let _ = writeln!(text, "link set {} type bridge fdb_flush", device.name);
+        }
+    }
+    if has_custom_rules(config) {
+        text.push_str("rule flush\nrule add priority 32766 table 254\nrule add priority 32767 table 253\n");
+    }
+    text
+}
+
+fn tables(routes: &[Route]) -> Vec<u32> {
+    let mut tables: Vec<u32> = routes.iter().map(|route| route.table).collect();
+    tables.sort_unstable();
+    tables.dedup();
+    tables
+}
+
+/// Whether `ip rule` says more or less than the kernel's three. The kernel keeps tables local and main in one trie until it does.
+pub(crate) fn has_custom_rules(config: &NetNsConfig) -> bool {
+    let defaults = [(0, 255), (32766, 254), (32767, 253)];
+    let plain = |rule: &RoutingRule, (priority, table): (u32, u32)| {
+        rule.priority == priority
+            && rule.action == RoutingAction::Lookup(table)
+            && selectors(rule).is_empty()
+            && !rule.not
+    };
+    let rules = &config.routing_rules;
+    !rules.is_empty()
+        && (rules.len() != defaults.len()
+            || !rules.iter().zip(defaults).all(|(rule, default)| plain(rule, default)))
+}
+
+/// Commands that set everything but the devices themselves.
+pub(crate) fn configure(config: &NetNsConfig) -> Result<String, EngineError> {
+    let mut text = String::new();
+    for device in &config.devices {
+        link(&mut text, device);
+    }
+    // Setting `lo` up gives it an address.
+    for device in config.devices.iter().filter(|device| device.kind == DeviceKind::Loopback) {
+        let _ = writeln!(text, "addr flush dev {}", device.name);
+    }
+    for device in &config.devices {
+        for address in &device.addresses {
+            add_address(&mut text, config, device, address);
+        }
+    }
+    routes(&mut text, config)?;
+    if has_custom_rules(config) {
+        text.push_str("rule flush\n");
+        for rule in config.routing_rules.iter().filter(|rule| rule.priority != 0) {
+            routing_rule(&mut text, rule)?;
+        }
+    }
+    for neighbour in &config.neighbours {
+        let Some(mac) = neighbour.mac else { continue };
+        if matches!(neighbour.state, NudState::Incomplete | NudState::Failed | NudState::None) {
+            continue;
+        }
+        // Whatever is used is permanent here: a state that ages would make the kernel ask on the wire.
+        let _ = writeln!(
+            text,
+            "neigh replace {} lladdr {mac} dev {} nud permanent",
+            neighbour.addr, neighbour.dev
+        );
+    }
+    for proxy in &config.proxy_neighbours {
+        let dev = proxy.dev.as_deref().ok_or_else(|| unsupported("a proxy neighbour without a device"))?;
+        let _ = writeln!(text, "neigh replace proxy {} dev {dev}", proxy.addr);
+    }
+    Ok(text)
+}
+
+fn on(value: bool) -> &'static str {
+    if value { "on" } else { "off" }
+}
+
+fn link(text: &mut String, device: &Device) {
+    let name = &device.name;
+    let state = if device.up { "up" } else { "down" };
+    let arp = on(!device.no_arp);
+    let mtu = if device.kind == DeviceKind::Loopback {
+        String::new()
+    } else {
+        format!("mtu {} arp {arp}", device.mtu)
+    };
+    let _ =
+        writeln!(text, "link set {name} {mtu} promisc {} group {} {state}", on(device.promisc), device.group);
+    if device.master.is_some() {
+        let port = &device.port;
+        let state = if port.forwarding { 3 } else { 4 };
+        let _ = writeln!(
+            text,
+            "link set {name} type bridge_slave hairpin {} isolated {} learning {} flood {} state {state}",
+            on(port.hairpin),
+            on(port.isolated),
+            on(port.learning),
+            on(port.flood)
+        );
+    }
+}
+
+fn add_address(text: &mut String, config: &NetNsConfig, device: &Device, address: &Address) {
+    let IpAddr::V4(local) = address.local else { return };
+    let len = address.prefix_len;
+    let _ = match address.peer {
+        Some(peer) => write!(text, "addr add {local} peer {peer}/{len}"),
+        None => write!(text, "addr add {local}/{len}"),
+    };
+    if let Some(broadcast) = address.broadcast {
+        let _ = write!(text, " broadcast {broadcast}");
+    }
+    let _ = write!(text, " scope {} dev {}", address.scope, device.name);
+    // An address whose subnet has no route was given without one.
+    let net = ipnet::IpNet::new(address.peer.unwrap_or(address.local), len).map(|net| net.trunc());
+    let connected = config.routes.iter().any(|route| {
+        Ok(route.dst) == net
+            && route.table == 254
+            && route.nexthops.iter().any(|hop| hop.dev.as_deref() == Some(&device.name))
+    });
+    if !connected && device.kind != DeviceKind::Loopback && len < 32 && !config.routes.is_empty() {
+        text.push_str(" noprefixroute");
+    }
+    text.push('\n');
+}
+
+fn routes(text: &mut String, config: &NetNsConfig) -> Result<(), EngineError> {
+    // Gateways must be reachable when their route is made.
+    let has_gateway = |route: &Route| route.nexthops.iter().any(|hop| hop.via.is_some());
+    let v4 = || config.routes.iter().filter(|route| matches!(route.dst, ipnet::IpNet::V4(_)));
+    for route in v4().filter(|r| !has_gateway(r)).chain(v4().filter(|r| has_gateway(r))) {
+        // Those that the kernel makes itself are there already, and are made the same.
+        let verb = if route.protocol == "kernel" || route.table == 255 { "replace" } else { "append" };
+        let kind = match route.kind {
+            RouteType::Unicast => "unicast",
+            RouteType::Local => "local",
+            RouteType::Broadcast => "broadcast",
+            RouteType::Anycast => "anycast",
+            RouteType::Multicast => "multicast",
+            RouteType::Blackhole => "blackhole",
+            RouteType::Unreachable => "unreachable",
+            RouteType::Prohibit => "prohibit",
+            RouteType::Throw => "throw",
+        };
+        let _ = write!(
+            text,
+            "route {verb} {kind} {} table {} protocol {}",
+            route.dst, route.table, route.protocol
+        );
+        if route.tos != 0 {
+            let _ = write!(text, " tos {:#x}", route.tos);
+        }
+        if route.metric != 0 {
+            let _ = write!(text, " metric {}", route.metric);
+        }
+        if !route.nexthops.is_empty() {
+            let _ = write!(text, " scope {}", route.scope);
+        }
+        if let Some(src) = route.prefsrc {
+            let _ = write!(text, " src {src}");
+        }
+        if let Some(mtu) = route.mtu {
+            let _ = write!(text, " mtu {}{mtu}", if route.mtu_lock { "lock " } else { "" });
+        }
+        let several = route.nexthops.len() > 1;
+        for hop in &route.nexthops {
+            if several {
+                text.push_str(" nexthop");
+            }
+            if let Some(via) = hop.via {
+                let _ = write!(text, " via {via}");
+            }
+            if let Some(dev) = &hop.dev {
+                let _ = write!(text, " dev {dev}");
+            }
+            if several {
+                let _ = write!(text, " weight {}", hop.weight.max(1));
+            }
+            if hop.onlink {
+                text.push_str(" onlink");
+            }
+        }
+        text.push('\n');
+    }
+    Ok(())
+}
+
+fn selectors(rule: &RoutingRule) -> String {
+    let mut text = String::new();
+    let mut add = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            let _ = write!(text, " {name} {value}");
+        }
+    };
+    let range = |(lo, hi): (u16, u16)| if lo == hi { lo.to_string() } else { format!("{lo}-{hi}") };
+    add("from", rule.from.map(|net| net.to_string()));
+    add("to", rule.to.map(|net| net.to_string()));
+    add("iif", rule.iif.clone());
+    add("oif", rule.oif.clone());
+    add("fwmark", rule.fwmark.map(|(value, mask)| format!("{value:#x}/{mask:#x}")));
+    add("tos", rule.tos.map(|tos| format!("{tos:#x}")));
+    add("ipproto", rule.ip_protocol.map(|protocol| protocol.to_string()));
+    add("sport", rule.sport.map(range));
+    add("dport", rule.dport.map(range));
+    add("uidrange", rule.uid_range.map(|(lo, hi)| format!("{lo}-{hi}")));
+    add("suppress_prefixlength", rule.suppress_prefix_len.map(|len| len.to_string()));
+    text
+}
+
+fn routing_rule(text: &mut String, rule: &RoutingRule) -> Result<(), EngineError> {
+    if let Some(what) = &rule.unmodelled {
+        return Err(unsupported(format!("routing rule {} has {what}", rule.priority)));
+    }
+    let not = if rule.not { " not" } else { "" };
+    let action = match rule.action {
+        RoutingAction::Lookup(table) => format!("table {table}"),
+        RoutingAction::Goto(priority) => format!("goto {priority}"),
+        RoutingAction::Nop => "nop".to_owned(),
+        RoutingAction::Blackhole => "blackhole".to_owned(),
+        RoutingAction::Unreachable => "unreachable".to_owned(),
+        RoutingAction::Prohibit => "prohibit".to_owned(),
+    };
+    let _ = writeln!(text, "rule add{not}{} priority {} {action}", selectors(rule), rule.priority);
+    Ok(())
+}
+
+/// Commands of `bridge -batch` for the FDB.
+pub(crate) fn fdb(config: &NetNsConfig) -> Result<String, EngineError> {
+    let mut text = String::new();
+    for entry in &config.fdb {
+        if entry.remote.is_some() {
+            return Err(unsupported(format!("the FDB of {} names tunnel endpoints", entry.dev)));
+        }
+        if entry.local || entry.vlan.is_some() {
+            // The bridge's own addresses are there by themselves; VLANs are not filtered here.
+            continue;
+        }
+        let _ = writeln!(text, "fdb replace {} dev {} master static", entry.mac, entry.dev);
+    }
+    Ok(text)
+}
+
+/// Settings of the calling thread's namespace: what was there before is put back when a later case does not say it.
+#[derive(Default)]
+pub(crate) struct Settings {
+    before: BTreeMap<String, String>,
+}
+
+/// `a.b/c` to `a/b.c` below /proc/sys.
+fn path(key: &str) -> String {
+    let swapped: String = key
+        .chars()
+        .map(|c| match c {
+            '.' => '/',
+            '/' => '.',
+            c => c,
+        })
+        .collect();
+    format!("/proc/sys/{swapped}")
+}
+
+impl Settings {
+    /// Writes what `config` says below `net.`, as far as this namespace has it.
+    pub fn apply(&mut self, config: &NetNsConfig) {
+        // `all` and `default` first: writing `all` may change every device.
+        let order = |key: &&String| (!key.contains(".all."), !key.contains(".default."));
+        let mut keys: Vec<&String> = config.sysctls.keys().filter(|key| key.starts_with("net.")).collect();
+        keys.sort_by_key(order);
+        let forwarding = config
+            .sysctls
+            .get("net.ipv4.ip_forward")
+            .or_else(|| config.sysctls.get("net.ipv4.conf.all.forwarding"))
+            .cloned()
+            .unwrap_or_else(|| "0".to_owned());
+        let gone: Vec<String> =
+            self.before.keys().filter(|key| !config.sysctls.contains_key(*key)).cloned().collect();
+        for key in gone {
+            if let Some(value) = self.before.remove(&key) {
+                // A device that has no value of its own follows the global switch.
+                let value = if key.ends_with(".forwarding") { forwarding.clone() } else { value };
+                let _ = std::fs::write(path(&key), value);
+            }
+        }
+        for key in keys {
+            let value = &config.sysctls[key];
+            let file = path(key);
+            let Ok(now) = std::fs::read_to_string(&file) else { continue };
+            self.before.entry(key.clone()).or_insert(now.clone());
+            if now.trim() != value.trim() {
+                let _ = std::fs::write(file, value);
+            }
+        }
+    }
+}

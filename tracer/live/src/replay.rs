@@ -1,0 +1,187 @@
+//! The kernel's random choices, read back from what it did, so that the model can make the same ones.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use pktwalk_linux::choice::{Choice, ChoicePoint, Seeded};
+use pktwalk_linux::config::NetNsConfig;
+use pktwalk_linux::conntrack::tuple::{CtL4, CtTuple};
+use pktwalk_linux::hook::TableName;
+use pktwalk_linux::ids::{RouteId, RuleId};
+use pktwalk_linux::iptables::ast::{Match, StatisticMatch};
+use pktwalk_linux::netns::NetNs;
+use pktwalk_packet::{Ipv4Fields, MacAddr};
+use pktwalk_scenario::event::{At, CtSnapshot, EngineRun, PacketRun, SendRun};
+use pktwalk_scenario::model::Choices;
+
+use crate::engine::KernelRun;
+
+/// The choices of every packet of a case that the kernel ran.
+#[derive(Clone, Debug)]
+pub struct Replay(KernelRun);
+
+impl Replay {
+    /// Of a run of the same case.
+    pub fn new(run: KernelRun) -> Replay {
+        Replay(run)
+    }
+
+    /// Of a run whose ids of made packets were not kept: they are read from the frames. A made packet that never left takes any id.
+    pub fn of(run: &EngineRun) -> Replay {
+        let ids = |send: &SendRun| {
+            let made = send.packets.iter().skip(1);
+            let id = |packet: &PacketRun| {
+                let frame = packet.frames.first()?;
+                Ipv4Fields::parse(frame.packet.l3()).ok().map(|ip| ip.id)
+            };
+            // Resets have id 0 by construction: that was no choice.
+            made.map(|packet| id(packet).unwrap_or(1)).filter(|id| *id != 0).collect()
+        };
+        Replay(KernelRun { made_ids: run.sends.iter().map(ids).collect(), run: run.clone() })
+    }
+}
+
+impl Choices for Replay {
+    fn for_send(&mut self, send: usize, ns: &NetNs) -> Box<dyn Choice> {
+        let ids = self.0.made_ids.get(send).cloned().unwrap_or_default();
+        match self.0.run.sends.get(send) {
+            Some(run) => Box::new(SendReplay::new(ns, run, ids)),
+            None => Box::new(Seeded::new(0)),
+        }
+    }
+}
+
+/// A rule with a random statistic.
+#[derive(Debug)]
+struct Random {
+    not: bool,
+    /// How often it still has to match.
+    matches: u32,
+}
+
+/// The choices of one sent packet.
+#[derive(Debug)]
+struct SendReplay {
+    random: BTreeMap<RuleId, Random>,
+    conntrack: Vec<CtSnapshot>,
+    /// Routes with several nexthops: which of them the frames left by.
+    nexthops: BTreeMap<RouteId, u32>,
+    /// IP ids of packets that were made, in order.
+    ids: std::vec::IntoIter<u16>,
+    /// Where the kernel left no sign.
+    otherwise: Seeded,
+}
+
+impl SendReplay {
+    fn new(ns: &NetNs, run: &SendRun, ids: Vec<u16>) -> SendReplay {
+        let mut matched: BTreeMap<(TableName, &str, u32), u32> = BTreeMap::new();
+        for event in run.packets.iter().flat_map(|packet| &packet.events) {
+            if let At::Rule(position) = event.at {
+                *matched.entry((event.table, &event.chain, position)).or_default() += 1;
+            }
+        }
+        let mut random = BTreeMap::new();
+        for rule in (0u32..).map(RuleId) {
+            let Some((chain, position)) = ns.netfilter.rule(rule) else { break };
+            let Some(ast) = ns.netfilter.rule_ast(&ns.config, rule) else { continue };
+            let not = ast.matches.iter().find_map(|m| match m {
+                Match::Statistic(StatisticMatch::Random { not, .. }) => Some(*not),
+                _ => None,
+            });
+            let (Some(not), Some(name)) = (not, ns.netfilter.chain_ast(&ns.config, chain)) else { continue };
+            let table = ns.netfilter.chain(chain).and_then(|place| {
+                ns.config.rulesets.get(place.ruleset as usize)?.save.tables.get(place.table_index as usize)
+            });
+            let key = table.map(|table| (table.name, name.name.as_str(), position));
+            let matches = key.and_then(|key| matched.get(&key)).copied().unwrap_or(0);
+            random.insert(rule, Random { not, matches });
+        }
+        let frames: Vec<(&str, Option<MacAddr>)> = run
+            .packets
+            .iter()
+            .flat_map(|packet| &packet.frames)
+            .map(|frame| (frame.dev.as_str(), frame.packet.mac_dst()))
+            .collect();
+        SendReplay {
+            random,
+            conntrack: run.conntrack.clone(),
+            nexthops: nexthops(&ns.config, &frames),
+            ids: ids.into_iter(),
+            otherwise: Seeded::new(0),
+        }
+    }
+
+    /// Whether the random half of a rule came out true: the rule matched, or its statistic is inverted and it did not.
+    fn statistic(&mut self, rule: RuleId) -> Option<u32> {
+        let random = self.random.get_mut(&rule)?;
+        let hit = random.matches > 0;
+        random.matches = random.matches.saturating_sub(1);
+        Some(u32::from(hit != random.not))
+    }
+
+    /// The port that the connection of `tuple` got.
+    fn port(&self, tuple: CtTuple, lo: u16, hi: u16) -> Option<u32> {
+        let entries = self.conntrack.iter().filter(|entry| {
+            let original = entry.original;
+            original.protocol == tuple.protocol
+                && (original.src == tuple.src || original.dst == tuple.dst)
+                && (source(original) == source(tuple) || destination(original) == destination(tuple))
+        });
+        let ports = entries.flat_map(|entry| {
+            // The source half shows in the reply's destination, the other half in the reply's source.
+            let (to, from) = (destination(entry.reply), source(entry.reply));
+            [
+                to.filter(|_| to != source(entry.original)),
+                from.filter(|_| from != destination(entry.original)),
+            ]
+        });
+        ports.flatten().find(|port| (lo..=hi).contains(port)).map(u32::from)
+    }
+}
+
+/// The nexthop of each route that a frame left by.
+fn nexthops(config: &NetNsConfig, frames: &[(&str, Option<MacAddr>)]) -> BTreeMap<RouteId, u32> {
+    let mac_of = |dev: &str, addr: Option<IpAddr>| {
+        config.neighbours.iter().find(|n| n.dev == dev && Some(n.addr) == addr).and_then(|n| n.mac)
+    };
+    let mut taken = BTreeMap::new();
+    for (number, route) in config.routes.iter().enumerate().filter(|(_, route)| route.nexthops.len() > 1) {
+        let position = route.nexthops.iter().position(|hop| {
+            let Some(dev) = hop.dev.as_deref() else { return false };
+            let mac = mac_of(dev, hop.via);
+            frames.iter().any(|frame| frame.0 == dev && (mac.is_none() || mac == frame.1))
+        });
+        if let Some(position) = position {
+            taken.insert(RouteId(number as u32), position as u32);
+        }
+    }
+    taken
+}
+
+fn source(tuple: CtTuple) -> Option<u16> {
+    match tuple.l4 {
+        CtL4::Ports { src, .. } => Some(src),
+        CtL4::Icmp { id, .. } => Some(id),
+        CtL4::None => None,
+    }
+}
+
+fn destination(tuple: CtTuple) -> Option<u16> {
+    match tuple.l4 {
+        CtL4::Ports { dst, .. } => Some(dst),
+        CtL4::Icmp { id, .. } => Some(id),
+        CtL4::None => None,
+    }
+}
+
+impl Choice for SendReplay {
+    fn choose(&mut self, point: ChoicePoint) -> u32 {
+        let seen = match point {
+            ChoicePoint::Statistic { rule, .. } => self.statistic(rule),
+            ChoicePoint::NatPort { tuple, lo, hi } => self.port(tuple, lo, hi),
+            ChoicePoint::Nexthop { route, .. } => self.nexthops.get(&route).copied(),
+            ChoicePoint::IpId => self.ids.next().map(u32::from),
+        };
+        seen.unwrap_or_else(|| self.otherwise.choose(point))
+    }
+}

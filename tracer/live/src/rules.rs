@@ -1,0 +1,137 @@
+//! Loading rulesets with the real tools, and the way back from what the trace names to positions in chains.
+
+use std::collections::BTreeMap;
+
+use pktwalk_linux::config::{NetNsConfig, Ruleset};
+use pktwalk_linux::hook::{Backend, Family, TableName};
+use pktwalk_linux::ipset;
+use pktwalk_linux::iptables::{self, ast};
+use pktwalk_scenario::engine::EngineError;
+
+use crate::netlink::{Attributes, Netfilter, be64, text};
+use crate::ns::{failed, tool};
+
+/// `NFNL_SUBSYS_NFTABLES`, `NFT_MSG_GETRULE`.
+const GETRULE: u16 = (10 << 8) | 7;
+
+/// The table that sets the trace bit, before everything else at both ends of the stack. Native, so that rules under test keep their numbers.
+pub(crate) const TRACE_TABLE: &str = "ztrace";
+
+const TRACE_RULES: &str = "flush ruleset\n\
+    table ip ztrace {\n\
+    chain p { type filter hook prerouting priority -301; meta nftrace set 1; }\n\
+    chain o { type filter hook output priority -301; meta nftrace set 1; }\n\
+    }\n";
+
+/// What is loaded, by the names that the trace uses.
+#[derive(Default)]
+pub(crate) struct Loaded {
+    /// Rules of each chain, by table and name.
+    pub chains: BTreeMap<(TableName, String), ast::Chain>,
+    /// nf_tables: position (from 1) of each handle in its chain.
+    pub handles: BTreeMap<(TableName, u64), u32>,
+}
+
+/// Replaces whatever rules and sets the calling thread's namespace has.
+pub(crate) fn load(
+    config: &NetNsConfig,
+    backend: Backend,
+    netfilter: &mut Netfilter,
+    lock: &str,
+) -> Result<Loaded, EngineError> {
+    clear(backend, lock)?;
+    tool("ipset", &["destroy"], "", &[])?;
+    if !config.sets.is_empty() {
+        tool("ipset", &["restore"], &ipset::print(&config.sets), &[])?;
+    }
+    let mut loaded = Loaded { chains: BTreeMap::new(), handles: BTreeMap::new() };
+    for ruleset in rulesets(config) {
+        restore(ruleset, backend, lock)?;
+        for table in &ruleset.save.tables {
+            // A table that stands twice is loaded twice; the second replaces the first.
+            loaded.chains.retain(|(name, _), _| *name != table.name);
+            for chain in &table.chains {
+                loaded.chains.insert((table.name, chain.name.clone()), chain.clone());
+            }
+        }
+    }
+    if backend == Backend::Nft {
+        loaded.handles = handles(netfilter)?;
+    }
+    Ok(loaded)
+}
+
+fn rulesets(config: &NetNsConfig) -> impl Iterator<Item = &Ruleset> {
+    config.rulesets.iter().filter(|ruleset| ruleset.save.family == Family::V4)
+}
+
+fn restore(ruleset: &Ruleset, backend: Backend, lock: &str) -> Result<(), EngineError> {
+    let text = iptables::print(&ruleset.save, false);
+    match backend {
+        Backend::Nft => tool("iptables-nft-restore", &[], &text, &[]),
+        Backend::Legacy => tool("iptables-legacy-restore", &["-w"], &text, &[("XTABLES_LOCKFILE", lock)]),
+    }
+    .map(drop)
+    .map_err(|error| with_line(error, &text))
+}
+
+/// Adds the line that the tool complains of.
+fn with_line(error: EngineError, text: &str) -> EngineError {
+    let EngineError::Failed { engine, what } = error else { return error };
+    let number = what.split("line ").nth(1).and_then(|rest| {
+        rest.split(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse::<usize>().ok())
+    });
+    let line = number.and_then(|number| text.lines().nth(number.checked_sub(1)?)).unwrap_or_default();
+    EngineError::Failed { engine, what: format!("{what}: {line}") }
+}
+
+/// Takes all rules away. Legacy tables stay once they were touched: they are emptied, which also ends what `recent`, `limit` and `hashlimit` of the
+/// rules before remember (a new table that shares their names would take it over).
+fn clear(backend: Backend, lock: &str) -> Result<(), EngineError> {
+    tool("nft", &["-f", "-"], TRACE_RULES, &[])?;
+    if backend == Backend::Nft {
+        return Ok(());
+    }
+    let touched = std::fs::read_to_string("/proc/thread-self/net/ip_tables_names").unwrap_or_default();
+    let mut text = String::new();
+    for table in touched.lines().filter_map(TableName::from_name) {
+        text.push_str(&format!("*{table}\n"));
+        for hook in table.hooks() {
+            text.push_str(&format!(":{hook} ACCEPT\n"));
+        }
+        text.push_str("COMMIT\n");
+    }
+    if text.is_empty() {
+        return Ok(());
+    }
+    tool("iptables-legacy-restore", &["-w"], &text, &[("XTABLES_LOCKFILE", lock)]).map(drop)
+}
+
+/// Every rule's position by its handle. iptables-nft keeps one rule per `-A` line, and a dump gives them in order.
+fn handles(netfilter: &mut Netfilter) -> Result<BTreeMap<(TableName, u64), u32>, EngineError> {
+    loop {
+        let mut handles = BTreeMap::new();
+        let mut counts: BTreeMap<(TableName, String), u32> = BTreeMap::new();
+        let whole = netfilter
+            .dump(GETRULE, 2, &[], &mut |message| {
+                let (mut table, mut chain, mut handle) = (None, String::new(), 0);
+                for (kind, value) in Attributes(message.attributes) {
+                    match kind {
+                        1 => table = TableName::from_name(&text(value)),
+                        2 => chain = text(value),
+                        3 => handle = be64(value),
+                        _ => {}
+                    }
+                }
+                if let Some(table) = table {
+                    let count = counts.entry((table, chain)).or_default();
+                    *count += 1;
+                    handles.insert((table, handle), *count);
+                }
+            })
+            .map_err(|error| failed(format!("dump of the rules: {error:?}")))?;
+        if whole {
+            return Ok(handles);
+        }
+    }
+}

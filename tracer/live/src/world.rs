@@ -1,0 +1,391 @@
+//! The namespaces of a case: the node's, one for the other ends of its wires, and everything that listens there.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, bind, listen, sendto,
+    setsockopt, socket, sockopt,
+};
+use pktwalk_linux::config::{Device, DeviceKind, NetNsConfig};
+use pktwalk_linux::hook::{Backend, TableName};
+use pktwalk_linux::skb::SkbSocket;
+use pktwalk_packet::{EtherType, Packet};
+use pktwalk_scenario::case::{CaseSend, Entry};
+use pktwalk_scenario::engine::EngineError;
+use pktwalk_scenario::event::{FrameOut, SendRun};
+use pnet_datalink::{Channel, Config, DataLinkReceiver, DataLinkSender, NetworkInterface};
+
+use crate::netlink::{Netfilter, ReadError};
+use crate::normal::{self, Seen};
+use crate::ns::{Namespace, failed, missing, tool, unsupported};
+use crate::perf::Perf;
+use crate::program::{self, Settings, has_peer, peer_name};
+use crate::rules::{self, Loaded};
+use crate::trace::Tracer;
+use crate::{bpf, frame, offload, state};
+
+/// The other end of a wire.
+struct Port {
+    /// Name of the device under test.
+    dev: String,
+    send: Box<dyn DataLinkSender>,
+    receive: Box<dyn DataLinkReceiver>,
+    _sink: Option<OwnedFd>,
+}
+
+/// One backend's world. Belongs to the thread that made it, which is in the node's namespace.
+pub(crate) struct World {
+    backend: Backend,
+    _node: Namespace,
+    _peer: Namespace,
+    config: NetNsConfig,
+    ports: Vec<Port>,
+    tracer: Tracer,
+    netfilter: Netfilter,
+    settings: Settings,
+    loaded: Loaded,
+    sockets: Vec<OwnedFd>,
+    /// Whether the tables of routing rules were ever told apart: the kernel never joins them again.
+    split: bool,
+    /// Whether a nat table was ever here. Legacy tables stay, and even an empty one sets status bits of connections.
+    nat: bool,
+    lock: String,
+}
+
+/// Why one packet's run is void.
+pub(crate) enum Void {
+    /// The trace overflowed: the case must be run again.
+    Overrun,
+    /// It cannot be run.
+    Engine(EngineError),
+}
+
+impl From<ReadError> for Void {
+    fn from(error: ReadError) -> Void {
+        match error {
+            ReadError::Overrun => Void::Overrun,
+            ReadError::Io(error) => Void::Engine(failed(format!("netlink: {error}"))),
+        }
+    }
+}
+
+impl From<EngineError> for Void {
+    fn from(error: EngineError) -> Void {
+        Void::Engine(error)
+    }
+}
+
+fn netlink_failed(error: ReadError) -> EngineError {
+    match error {
+        ReadError::Overrun => failed("netlink: no buffer space"),
+        ReadError::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            missing(format!("netlink: {error} (root is needed)"))
+        }
+        ReadError::Io(error) => failed(format!("netlink: {error}")),
+    }
+}
+
+/// What cannot be changed once a world stands.
+fn same_devices(left: &NetNsConfig, right: &NetNsConfig) -> bool {
+    let shape = |device: &Device| {
+        let veth = has_peer(device);
+        (
+            device.name.clone(),
+            device.ifindex,
+            device.mac,
+            device.master.clone(),
+            veth,
+            (!veth).then(|| device.kind.clone()),
+        )
+    };
+    left.devices.len() == right.devices.len()
+        && left.devices.iter().zip(&right.devices).all(|(left, right)| shape(left) == shape(right))
+}
+
+fn has_nat(config: &NetNsConfig) -> bool {
+    config.rulesets.iter().flat_map(|ruleset| &ruleset.save.tables).any(|table| table.name == TableName::Nat)
+}
+
+/// Whether everything that `ip` programs is the same.
+fn same_network(left: &NetNsConfig, right: &NetNsConfig) -> bool {
+    left.devices == right.devices
+        && left.routes == right.routes
+        && left.routing_rules == right.routing_rules
+        && left.neighbours == right.neighbours
+        && left.proxy_neighbours == right.proxy_neighbours
+        && left.fdb == right.fdb
+}
+
+impl World {
+    /// New namespaces with the devices of `config`. The calling thread is in the node's afterwards.
+    pub fn new(
+        config: &NetNsConfig,
+        backend: Backend,
+        lock: &str,
+        sink: Option<&OwnedFd>,
+    ) -> Result<World, EngineError> {
+        let quiet = || {
+            for all in ["all", "default"] {
+                // Absent where the kernel has no IPv6.
+                let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{all}/disable_ipv6"), "1");
+            }
+        };
+        let peer = Namespace::new()?;
+        quiet();
+        let node = Namespace::new()?;
+        quiet();
+        let _ = std::fs::write("/proc/sys/net/ipv4/tcp_synack_retries", "0");
+        tool("ip", &["-batch", "-"], &program::make_devices(config, &peer.path())?, &[])?;
+        for device in &config.devices {
+            // An unresolved neighbour fails within milliseconds, not seconds.
+            let _ = std::fs::write(format!("/proc/sys/net/ipv4/neigh/{}/retrans_time_ms", device.name), "10");
+        }
+        for device in config.devices.iter().filter(|device| has_peer(device)) {
+            offload::without_checksum_offload(&device.name)?;
+        }
+        peer.enter()?;
+        let ports = open_ports(config, sink);
+        node.enter()?;
+        let tracer = Tracer::open(backend == Backend::Legacy).map_err(netlink_failed)?;
+        let netfilter = Netfilter::open(0, 4 << 20).map_err(|errno| netlink_failed(errno.into()))?;
+        let devices = NetNsConfig { devices: Vec::new(), ..NetNsConfig::default() };
+        Ok(World {
+            backend,
+            _node: node,
+            _peer: peer,
+            config: devices,
+            ports: ports?,
+            tracer,
+            netfilter,
+            settings: Settings::default(),
+            loaded: Loaded::default(),
+            sockets: Vec::new(),
+            split: false,
+            nat: false,
+            lock: lock.to_owned(),
+        })
+    }
+
+    /// Whether this world can become that of `config`.
+    pub fn fits(&self, config: &NetNsConfig, backend: Backend) -> bool {
+        let fresh = self.config.devices.is_empty();
+        let unsplit = self.split && !program::has_custom_rules(config);
+        let stale_nat = backend == Backend::Legacy && self.nat && !has_nat(config);
+        self.backend == backend && !stale_nat && (fresh || same_devices(&self.config, config)) && !unsplit
+    }
+
+    /// Makes it that of `config`.
+    pub fn program(&mut self, config: &NetNsConfig) -> Result<(), EngineError> {
+        self.sockets.clear();
+        if self.config.devices.is_empty() || !same_network(&self.config, config) {
+            if !self.config.devices.is_empty() {
+                // Part of what it takes away may be gone already.
+                let _ = tool("ip", &["-force", "-batch", "-"], &program::unconfigure(&self.config), &[]);
+            }
+            tool("ip", &["-batch", "-"], &program::configure(config)?, &[])?;
+            let fdb = program::fdb(config)?;
+            if !fdb.is_empty() {
+                tool("bridge", &["-batch", "-"], &fdb, &[])?;
+            }
+            self.carriers(config)?;
+            self.split |= program::has_custom_rules(config);
+        }
+        self.forget()?;
+        self.settings.apply(config);
+        self.nat |= has_nat(config);
+        self.config = config.clone();
+        self.loaded = rules::load(config, self.backend, &mut self.netfilter, &self.lock)?;
+        state::flush(&mut self.netfilter).map_err(netlink_failed)?;
+        self.open_sockets(config)
+    }
+
+    /// Forgets what bridges and neighbour tables learned.
+    fn forget(&self) -> Result<(), EngineError> {
+        let mut text = "neigh flush all\n".to_owned();
+        for device in &self.config.devices {
+            if matches!(device.kind, DeviceKind::Bridge { .. }) {
+                text.push_str(&format!("link set {} type bridge fdb_flush\n", device.name));
+            }
+        }
+        tool("ip", &["-batch", "-"], &text, &[]).map(drop)
+    }
+
+    fn carriers(&self, config: &NetNsConfig) -> Result<(), EngineError> {
+        let mut text = String::new();
+        for device in config.devices.iter().filter(|device| has_peer(device)) {
+            let before = self.config.devices.iter().find(|other| other.name == device.name);
+            let carrier = before.is_none_or(|other| other.carrier);
+            if carrier != device.carrier {
+                let state = if device.carrier { "up" } else { "down" };
+                text.push_str(&format!("link set {} {state}\n", peer_name(device.ifindex)));
+            }
+        }
+        if text.is_empty() {
+            return Ok(());
+        }
+        self._peer.enter()?;
+        let done = tool("ip", &["-batch", "-"], &text, &[]);
+        self._node.enter()?;
+        done.map(drop)
+    }
+
+    fn open_sockets(&mut self, config: &NetNsConfig) -> Result<(), EngineError> {
+        for wanted in config.sockets.iter().flatten() {
+            let local = match wanted.local {
+                IpAddr::V4(addr) => addr,
+                IpAddr::V6(addr) if addr.is_unspecified() && !wanted.v6_only => Ipv4Addr::UNSPECIFIED,
+                IpAddr::V6(_) => continue,
+            };
+            if wanted.remote.is_some() {
+                return Err(unsupported(format!("a connected socket on port {}", wanted.port)));
+            }
+            let kind = match wanted.protocol {
+                6 if wanted.listening => SockType::Stream,
+                17 => SockType::Datagram,
+                6 => continue,
+                other => return Err(unsupported(format!("a socket of protocol {other}"))),
+            };
+            let told = |errno: Errno| failed(format!("socket on port {}: {errno}", wanted.port));
+            let fd = socket(AddressFamily::Inet, kind, SockFlag::SOCK_CLOEXEC, None).map_err(told)?;
+            setsockopt(&fd, sockopt::ReuseAddr, &true).map_err(told)?;
+            if let Some(dev) = &wanted.dev {
+                setsockopt(&fd, sockopt::BindToDevice, &dev.into()).map_err(told)?;
+            }
+            let address = SockaddrIn::from(SocketAddrV4::new(local, wanted.port));
+            bind(fd.as_raw_fd(), &address).map_err(told)?;
+            if kind == SockType::Stream {
+                listen(&fd, Backlog::new(16).unwrap_or(Backlog::MAXCONN)).map_err(told)?;
+            }
+            self.sockets.push(fd);
+        }
+        Ok(())
+    }
+
+    /// Sends one packet and gathers what came of it; also the IP ids of the packets that were made.
+    pub fn send(&mut self, send: &CaseSend, perf: &mut Option<Perf>) -> Result<(SendRun, Vec<u16>), Void> {
+        self.tracer.drain()?;
+        self.frames();
+        let mut send_error = None;
+        let (sent, local) = match &send.entry {
+            Entry::Device(dev) => {
+                let bytes = frame::as_neighbour(&self.config, dev, &send.packet);
+                let port = self.ports.iter_mut().find(|port| port.dev == *dev);
+                let port =
+                    port.ok_or_else(|| unsupported(format!("no wire at {dev} to send a packet by")))?;
+                if let Some(perf) = perf {
+                    perf.drain();
+                }
+                match port.send.send_to(bytes.bytes(), None) {
+                    Some(Ok(())) => {}
+                    Some(Err(error)) => return Err(failed(format!("send by {dev}: {error}")).into()),
+                    None => return Err(failed(format!("send by {dev}: no room")).into()),
+                }
+                (bytes, false)
+            }
+            Entry::Local(socket) => {
+                let socket = self.raw_socket(socket)?;
+                if let Some(perf) = perf {
+                    perf.drain();
+                }
+                let bytes = send.packet.l3();
+                let dst = bytes.get(16..20).and_then(|b| <[u8; 4]>::try_from(b).ok()).unwrap_or([0; 4]);
+                let to = SockaddrIn::from(SocketAddrV4::new(dst.into(), 0));
+                send_error = sendto(socket.as_raw_fd(), bytes, &to, MsgFlags::empty()).err();
+                (send.packet.clone(), true)
+            }
+        };
+        let freed = perf.as_mut().map(Perf::drain);
+        let (mut nft, mut legacy) = self.tracer.drain()?;
+        let mut frames = self.frames();
+        // A neighbour that is being asked for: wait until the kernel gives up, and see what it does then.
+        if frames.iter().any(|frame| is_arp_request(&frame.packet)) && sent.ethertype() != EtherType::ARP {
+            std::thread::sleep(Duration::from_millis(80));
+            let (more_nft, more_legacy) = self.tracer.drain()?;
+            nft.extend(more_nft);
+            legacy.extend(more_legacy);
+            frames.extend(self.frames());
+        }
+        let loopback = self.config.devices.iter().find(|device| device.name == "lo").map(|lo| lo.ifindex);
+        let seen = Seen { nft, legacy, frames, freed, send_error };
+        let (packets, ids) = normal::packets(&self.loaded, &sent, local, loopback, seen);
+        let conntrack = state::connections(&mut self.netfilter)?;
+        Ok((SendRun { packets, conntrack, record: None }, ids))
+    }
+
+    fn frames(&mut self) -> Vec<FrameOut> {
+        let mut frames = Vec::new();
+        for port in &mut self.ports {
+            while let Ok(bytes) = port.receive.next() {
+                if let Some(packet) = Packet::from_ethernet(bytes.to_vec()) {
+                    frames.push(FrameOut { dev: port.dev.clone(), packet });
+                }
+            }
+        }
+        frames
+    }
+
+    /// A raw socket whose owner is as asked. `-m owner` looks at the ids of the file system's user when the socket was made.
+    fn raw_socket(&self, wanted: &SkbSocket) -> Result<OwnedFd, EngineError> {
+        use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
+        let gid = setfsgid(Gid::from_raw(wanted.gid.unwrap_or(0)));
+        let uid = setfsuid(Uid::from_raw(wanted.uid.unwrap_or(0)));
+        let made =
+            socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, Some(SockProtocol::Raw));
+        setfsuid(uid);
+        setfsgid(gid);
+        let fd = made.map_err(|errno| failed(format!("raw socket: {errno}")))?;
+        if let Some(dev) = wanted.bound_dev {
+            let device = self.config.devices.get(dev.index());
+            let name = device.map(|device| device.name.clone()).unwrap_or_default();
+            setsockopt(&fd, sockopt::BindToDevice, &name.into())
+                .map_err(|errno| failed(format!("SO_BINDTODEVICE: {errno}")))?;
+        }
+        Ok(fd)
+    }
+}
+
+fn is_arp_request(packet: &Packet) -> bool {
+    packet.ethertype() == EtherType::ARP && packet.l3().get(7) == Some(&1)
+}
+
+/// Opens the other ends, in the calling thread's namespace.
+fn open_ports(config: &NetNsConfig, sink: Option<&OwnedFd>) -> Result<Vec<Port>, EngineError> {
+    let mut text = String::new();
+    for device in config.devices.iter().filter(|device| has_peer(device)) {
+        text.push_str(&format!("link set {} mtu 9200 up\n", peer_name(device.ifindex)));
+    }
+    tool("ip", &["-batch", "-"], &text, &[])?;
+    let mut ports = Vec::new();
+    for device in config.devices.iter().filter(|device| has_peer(device)) {
+        let name = peer_name(device.ifindex);
+        let index = nix::net::if_::if_nametoindex(name.as_str())
+            .map_err(|errno| failed(format!("{name}: {errno}")))?;
+        let interface = NetworkInterface {
+            name: name.clone(),
+            description: String::new(),
+            index,
+            mac: None,
+            ips: Vec::new(),
+            flags: 0,
+        };
+        let options = Config {
+            read_buffer_size: 1 << 16,
+            write_buffer_size: 1 << 16,
+            read_timeout: Some(Duration::ZERO),
+            ..Config::default()
+        };
+        // The channel's own socket does not see what is sent by it: whatever it reads came from the namespace under test.
+        match pnet_datalink::channel(&interface, options) {
+            Ok(Channel::Ethernet(send, receive)) => {
+                let sink = sink.and_then(|program| bpf::attach(program, index).ok());
+                ports.push(Port { dev: device.name.clone(), send, receive, _sink: sink });
+            }
+            Ok(_) => return Err(failed(format!("{name} is no Ethernet device"))),
+            Err(error) => return Err(failed(format!("packet socket on {name}: {error}"))),
+        }
+    }
+    Ok(ports)
+}
