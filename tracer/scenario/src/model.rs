@@ -77,7 +77,12 @@ impl<'c> ModelEngine<'c> {
     /// # Errors
     /// If a packet enters at a device that the namespace does not have.
     pub fn walk(&mut self, case: &Case) -> Result<ModelRun, EngineError> {
-        let (ns, diagnostics) = NetNs::compile(case.config.clone());
+        let other = other_order(&case.config);
+        let mut config = case.config.clone();
+        if other.is_some() {
+            config.missing.retain(|missing| *missing != MissingState::RegistrationOrder);
+        }
+        let (ns, diagnostics) = NetNs::compile(config);
         let mut remarks = case.remarks.clone();
         remarks.extend(diagnostics.into_iter().map(|diagnostic| Remark {
             severity: diagnostic.severity,
@@ -88,7 +93,7 @@ impl<'c> ModelEngine<'c> {
         for send in &case.sends {
             injects.push(inject(&ns, send)?);
         }
-        let other = other_order(&case.config).map(|config| NetNs::compile(config).0);
+        let other = other.filter(|_| ns.netfilter.order_matters()).map(|config| NetNs::compile(config).0);
         let mut first = World::new(&ns);
         let mut second = other.as_ref().map(World::new);
         let mut seeded = Seeded::new(case.seed);
@@ -186,6 +191,7 @@ fn other_order(config: &NetNsConfig) -> Option<NetNsConfig> {
     }
     let mut other = config.clone();
     other.rulesets.reverse();
+    other.missing.retain(|missing| *missing != MissingState::RegistrationOrder);
     Some(other)
 }
 

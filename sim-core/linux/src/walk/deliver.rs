@@ -2,6 +2,7 @@
 
 use pktwalk_packet::{IcmpFields, TcpFields, UdpFields};
 
+use super::links::SocketKey;
 use super::socket::{self, Arrival};
 use super::{Flight, Next, build, forward, icmp, reject};
 use crate::config::DeviceKind;
@@ -9,7 +10,7 @@ use crate::hook::Hook;
 use crate::ids::DevId;
 use crate::iptables::ast::PktType;
 use crate::netfilter::{HookState, HookVerdict, run_hook};
-use crate::netns::Cx;
+use crate::netns::{Cx, NetNs};
 use crate::reason::{Because, Disposition, DropCode, End, Locus};
 use crate::skb::{Skb, SkbCt};
 use crate::trace::{Assumption, Sink, Step};
@@ -61,6 +62,20 @@ fn assumed<S: Sink>(cx: &mut Cx<'_, S>, skb: &Skb, port: u16) -> Next {
     taken(cx, skb, port, None)
 }
 
+/// Whether the user says that nothing listens there.
+fn closed(ns: &NetNs, protocol: u8, port: u16) -> bool {
+    ns.config.closed.iter().any(|&(of, at)| of == protocol && (at == 0 || at == port))
+}
+
+/// The sockets that could take it; `None` where nobody said which there are.
+fn sockets(ns: &NetNs, protocol: u8, port: u16) -> Option<&[SocketKey]> {
+    match &ns.links.sockets {
+        Some(sockets) => Some(sockets),
+        None if closed(ns, protocol, port) => Some(&[]),
+        None => None,
+    }
+}
+
 fn arrival(skb: &Skb, dev: DevId, sport: u16, dport: u16) -> Arrival {
     Arrival {
         protocol: skb.ip.protocol,
@@ -100,7 +115,7 @@ fn tcp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next 
     if !checksum_ok(skb, skb.l4()) {
         return drop(DropCode::TcpChecksum, FUNCTION);
     }
-    let Some(sockets) = &cx.ns.links.sockets else { return assumed(cx, skb, tcp.dport) };
+    let Some(sockets) = sockets(cx.ns, TCP, tcp.dport) else { return assumed(cx, skb, tcp.dport) };
     if let Some(found) = socket::tcp(sockets, &arrival(skb, dev, tcp.sport, tcp.dport)) {
         return taken(cx, skb, tcp.dport, Some(found));
     }
@@ -126,7 +141,7 @@ fn udp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next 
         return drop(DropCode::UdpChecksum, FUNCTION);
     }
     let to = arrival(skb, dev, udp.sport, udp.dport);
-    let Some(sockets) = &cx.ns.links.sockets else { return assumed(cx, skb, udp.dport) };
+    let Some(sockets) = sockets(cx.ns, UDP, udp.dport) else { return assumed(cx, skb, udp.dport) };
     if let Some(found) = socket::udp(sockets, &to) {
         return taken(cx, skb, udp.dport, Some(found));
     }
@@ -191,7 +206,9 @@ fn other<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId, protocol:
             }
         }
         // SCTP, DCCP and L2TP are protocols that a module may have brought.
-        None if matches!(protocol, 33 | 115 | 132 | 136) => return assumed(cx, &flight.skb, 0),
+        None if matches!(protocol, 33 | 115 | 132 | 136) && !closed(cx.ns, protocol, 0) => {
+            return assumed(cx, &flight.skb, 0);
+        }
         None => {}
     }
     forward::refuse(
