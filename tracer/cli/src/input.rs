@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use pktwalk_packet::Packet;
 use pktwalk_scenario::assume::assume;
 use pktwalk_scenario::case::{Case, CaseSend, Entry};
 use pktwalk_scenario::file::{EntryAt, SocketIds, pcap_source};
-use pktwalk_scenario::packets::{self, Given};
+use pktwalk_scenario::packets::{self, Given, Read};
 use pktwalk_scenario::world::{Place, World};
 
 use crate::args::{Packets, Source};
@@ -59,26 +60,30 @@ fn socket(text: Option<&str>) -> anyhow::Result<SocketIds> {
 }
 
 /// The packets that the user names.
-fn given(packets: &Packets) -> anyhow::Result<Vec<Given>> {
-    let one = |packet| Given { packet, dev: None };
+fn given(packets: &Packets) -> anyhow::Result<Read> {
+    let all = |packets: Vec<Packet>| Read {
+        packets: packets.into_iter().map(|packet| Given { packet, dev: None }).collect(),
+        remarks: Vec::new(),
+    };
     if let Some(pcap) = &packets.pcap {
         let source = pcap_source(pcap).map_err(anyhow::Error::msg)?;
         return Ok(packets::read(&source, Path::new(""))?);
     }
     if let (Some(from), Some(to)) = (&packets.from, &packets.to) {
-        return Ok(vec![one(packets::between(from, to)?)]);
+        return Ok(all(vec![packets::between(from, to)?]));
     }
     if packets.packet.is_empty() {
         bail!(
             "say which packet: -p 'tcp 10.0.0.5:40000 > 10.0.0.1:80 flags=S', or -s ADDRESS -d ADDRESS:PORT, or --pcap FILE"
         );
     }
-    packets.packet.iter().map(|text| Ok(one(packets::spec(text)?))).collect()
+    let packets: Result<Vec<Packet>, _> = packets.packet.iter().map(|text| packets::spec(text)).collect();
+    Ok(all(packets?))
 }
 
 /// Everything read: what an engine runs.
 pub fn case(source: &Source, packets: &Packets) -> anyhow::Result<Case> {
-    let given = given(packets)?;
+    let Read { packets: given, remarks } = given(packets)?;
     let entry = match (&packets.at, &packets.from_local) {
         (Some(at), _) => Some(EntryAt::device(at).map_err(anyhow::Error::msg)?),
         (None, Some(local)) => Some(EntryAt::local(local, socket(packets.socket.as_deref())?)),
@@ -118,7 +123,7 @@ pub fn case(source: &Source, packets: &Packets) -> anyhow::Result<Case> {
         name: source.bundle.join(" "),
         node: place.node,
         config: place.config,
-        remarks: place.remarks,
+        remarks: place.remarks.into_iter().chain(remarks).collect(),
         sends,
         seed: packets.seed,
         replies: !packets.no_reply,

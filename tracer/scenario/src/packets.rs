@@ -1,9 +1,13 @@
 //! From what a user writes to the bytes of a packet: the mini-language, two ends, or a capture.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use pktwalk_linux::diag::Severity;
 use pktwalk_packet::Packet;
+use pktwalk_report::{Location, Remark};
 use thiserror::Error;
 
 use crate::file::PacketSource;
@@ -45,6 +49,18 @@ pub struct Given {
     /// The capture's interface name.
     pub dev: Option<String>,
 }
+
+/// What a source gave.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Read {
+    /// In order; at least one.
+    pub packets: Vec<Given>,
+    /// What was left out, and why.
+    pub remarks: Vec<Remark>,
+}
+
+/// `PACKET_OUTGOING` of a cooked header.
+const SENT: u16 = 4;
 
 /// The port that packets come from where nothing is said.
 const SOURCE_PORT: u16 = 40000;
@@ -135,8 +151,8 @@ pub fn spec(text: &str) -> Result<Packet, PacketError> {
 ///
 /// # Errors
 /// If there are none that could be used.
-pub fn read(source: &PacketSource, folder: &Path) -> Result<Vec<Given>, PacketError> {
-    let one = |packet| vec![Given { packet, dev: None }];
+pub fn read(source: &PacketSource, folder: &Path) -> Result<Read, PacketError> {
+    let one = |packet| Read { packets: vec![Given { packet, dev: None }], remarks: Vec::new() };
     match source {
         PacketSource::Spec(text) => spec(text).map(one),
         PacketSource::Ends { from, to } => between(from, to).map(one),
@@ -144,8 +160,41 @@ pub fn read(source: &PacketSource, folder: &Path) -> Result<Vec<Given>, PacketEr
     }
 }
 
-/// The packets of a capture, or the one of this number.
-fn capture(file: &Path, number: Option<u32>) -> Result<Vec<Given>, PacketError> {
-    let _ = number;
-    Err(PacketError::Capture { file: file.to_owned(), message: "captures are not read yet".to_owned() })
+/// The packets of a capture, or the one of this number. What cannot be walked is left out and said.
+fn capture(path: &Path, number: Option<u32>) -> Result<Read, PacketError> {
+    let fail = |message: String| PacketError::Capture { file: path.to_owned(), message };
+    let file = File::open(path).map_err(|error| fail(error.to_string()))?;
+    let capture = pktwalk_capture::read(BufReader::new(file)).map_err(|error| fail(error.to_string()))?;
+    let name = path.display().to_string();
+    let remark = |message: String| Remark {
+        severity: Severity::Warning,
+        message,
+        location: Some(Location { file: name.clone(), line: 0 }),
+    };
+    let mut read = Read { packets: Vec::new(), remarks: Vec::new() };
+    read.remarks.extend(capture.diagnostics.iter().map(|diagnostic| remark(diagnostic.to_string())));
+    for frame in &capture.frames {
+        if number.is_some_and(|number| u64::from(number) != frame.number) {
+            continue;
+        }
+        let sent = frame.cooked().is_some_and(|cooked| cooked.packet_type == SENT);
+        match frame.packet() {
+            _ if sent => read.remarks.push(remark(format!(
+                "packet {} was sent by the node that captured it, and is left out",
+                frame.number
+            ))),
+            Ok(packet) => read.packets.push(Given { packet, dev: frame.interface.clone() }),
+            Err(error) if number.is_some() => return Err(fail(format!("packet {}: {error}", frame.number))),
+            Err(error) => {
+                read.remarks.push(remark(format!("packet {}: {error}; it is left out", frame.number)));
+            }
+        }
+    }
+    if read.packets.is_empty() {
+        return Err(fail(match number {
+            Some(number) => format!("there is no packet {number} to walk; it holds {}", capture.frames.len()),
+            None => "there is no packet to walk in it".to_owned(),
+        }));
+    }
+    Ok(read)
 }

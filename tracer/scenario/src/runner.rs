@@ -114,6 +114,7 @@ pub fn assemble(
     let mut packets = Vec::new();
     let mut entries = Vec::new();
     let mut expects = Vec::new();
+    let mut remarks = Vec::new();
     for send in &file.sends {
         let given = packets::read(&send.packet, folder).map_err(|error| LoadError::Packet {
             scenario: name.to_owned(),
@@ -124,7 +125,8 @@ pub fn assemble(
             PacketSource::Pcap { number: Some(number), .. } => number as usize,
             _ => 1,
         };
-        for (at, given) in given.into_iter().enumerate() {
+        remarks.extend(given.remarks);
+        for (at, given) in given.packets.into_iter().enumerate() {
             let entry = match (&send.entry, given.dev) {
                 (Some(entry), _) => entry.clone(),
                 (None, Some(dev)) => EntryAt::Device { node: String::new(), netns: String::new(), dev },
@@ -147,7 +149,7 @@ pub fn assemble(
         name: name.to_owned(),
         node: place.node.clone(),
         config: place.config.clone(),
-        remarks: place.remarks.clone(),
+        remarks: place.remarks.iter().cloned().chain(remarks).collect(),
         sends,
         seed: 0,
         replies: false,
