@@ -166,7 +166,12 @@ impl Conntrack {
     fn find(&self, tuple: &CtTuple, zones: CtTemplate) -> Option<(CtId, CtDirection)> {
         let original = Key::new(tuple, CtDirection::Original, zones.zone_original);
         if let Some(id) = self.by_tuple.get(&original) {
-            return Some((*id, CtDirection::Original));
+            // Of a host that talks to itself from and to one port, both directions are the same. The reply direction was put into the
+            // kernel's hash table last, so it is found first.
+            let both =
+                |entry: &CtEntry| entry.original == entry.reply && entry.zone_original == entry.zone_reply;
+            let reply = self.entries.get(id.index()).is_some_and(both);
+            return Some((*id, if reply { CtDirection::Reply } else { CtDirection::Original }));
         }
         let reply = Key::new(tuple, CtDirection::Reply, zones.zone_reply);
         self.by_tuple.get(&reply).map(|id| (*id, CtDirection::Reply))

@@ -164,27 +164,26 @@ fn rewrite<S: Sink>(
         return Ok(());
     }
     // The packet is to look like the inverse of the other direction.
-    let (Some(target), this) = (entry.tuple(direction.opposite()).invert(), *entry.tuple(direction)) else {
-        return Ok(());
-    };
-    let old = half(&this, skb, manip);
+    let Some(target) = entry.tuple(direction.opposite()).invert() else { return Ok(()) };
+    let old = half(skb, manip);
     let len = skb.packet.l3_wire_len();
     if manip::rewrite(skb.packet.l3_mut(), len, &target, manip).is_err() {
         return Err(too_short(skb, DropCode::CtDrop, at.hook));
     }
     skb.reparse();
-    let new = half(&target, skb, manip);
+    let new = half(skb, manip);
     if old != new {
         cx.sink.step(skb, Step::NatApply { hook: at.hook, manip, old, new });
     }
     Ok(())
 }
 
-/// Address of the packet, and the port (ICMP id) that `tuple` says it has.
-fn half(tuple: &CtTuple, skb: &Skb, manip: Manip) -> (u32, u16) {
+/// Address and port (ICMP id) of the packet as it is; port 0 where it has none.
+fn half(skb: &Skb, manip: Manip) -> (u32, u16) {
+    let tuple = CtTuple::of_packet(skb.ip.src, skb.ip.dst, skb.ip.protocol, skb.l4());
     match manip {
-        Manip::Src => (skb.ip.src, tuple.src_part()),
-        Manip::Dst => (skb.ip.dst, tuple.dst_part()),
+        Manip::Src => (skb.ip.src, tuple.map_or(0, |tuple| tuple.src_part())),
+        Manip::Dst => (skb.ip.dst, tuple.map_or(0, |tuple| tuple.dst_part())),
     }
 }
 
@@ -226,7 +225,7 @@ fn translate_error<S: Sink>(
     if !complete {
         return Err(End::unknown(Because::CutPacket));
     }
-    let inside = *entry.tuple(direction.opposite());
+    let (this, inside) = (*entry.tuple(direction), *entry.tuple(direction.opposite()));
     let Some(target) = inside.invert() else { return Ok(()) };
     let outside = CtTuple { protocol: proto::ICMP, ..target };
     let inner_manip = match manip {
@@ -250,21 +249,23 @@ fn translate_error<S: Sink>(
     if written.is_err() || manip::rewrite(l3, l3_len, &outside, manip).is_err() {
         return Err(dropped(DropCode::NatIcmp, at.hook));
     }
-    let (old, part) = match manip {
-        Manip::Src => (skb.ip.src, target.src_part()),
-        Manip::Dst => (skb.ip.dst, target.dst_part()),
-    };
-    let old_part = match manip {
-        Manip::Src => entry.tuple(direction).src_part(),
-        Manip::Dst => entry.tuple(direction).dst_part(),
+    let old = match manip {
+        Manip::Src => skb.ip.src,
+        Manip::Dst => skb.ip.dst,
     };
     skb.reparse();
     let new = match manip {
         Manip::Src => skb.ip.src,
         Manip::Dst => skb.ip.dst,
     };
-    if (old, old_part) != (new, part) {
-        cx.sink.step(skb, Step::NatApply { hook: at.hook, manip, old: (old, old_part), new: (new, part) });
+    // Ports stand in the packet inside only; what changes there is the other way round.
+    let (old_part, new_part) = match manip {
+        Manip::Src => (this.src_part(), target.src_part()),
+        Manip::Dst => (this.dst_part(), target.dst_part()),
+    };
+    if (old, old_part) != (new, new_part) {
+        let step = Step::NatApply { hook: at.hook, manip, old: (old, old_part), new: (new, new_part) };
+        cx.sink.step(skb, step);
     }
     Ok(())
 }
