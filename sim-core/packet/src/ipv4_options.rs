@@ -1,4 +1,6 @@
-//! IPv4 options, judged as `ip_options_compile` judges those of a received packet.
+//! IPv4 options, judged as `ip_options_compile` judges those of a received packet. The pointers were seen on Linux 6.18.
+//!
+//! What the kernel writes into options on the way (addresses, times, zeros behind the end) is not done here.
 
 use thiserror::Error;
 

@@ -177,7 +177,9 @@ proptest! {
         if let Ok(packet) = parse(&text) {
             inverse(&packet)?;
             let canonical = print(&packet);
-            prop_assert_eq!(print(&parse(&canonical).unwrap()), canonical);
+            prop_assert_eq!(print(&parse(&canonical).unwrap()), canonical.as_str());
+            // The words of the protocol say all that a text can say; only where header bytes are cut off they do not.
+            prop_assert!(!canonical.starts_with("raw") || text.contains("cut="), "{} is {}", text, canonical);
             touch(&packet);
         } else {
             prop_assert!(text.contains("cut=") || text.contains("off="), "refused: {} {:?}", text, parse(&text));

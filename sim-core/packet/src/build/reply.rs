@@ -1,4 +1,7 @@
 //! Packets that the stack makes as an answer to another: ICMP errors, echo replies, resets.
+//!
+//! Seen on Linux 6.18, byte for byte. There, the resets of the stack itself have DF, id 0 and the TOS of the segment; echo replies the TOS of the request without DF; ICMP
+//! errors TOS `0xc0 | (tos & 0x1e)` without DF, and, where the original had options, the options that `__ip_options_echo` answers with.
 
 use super::{BuildError, Ipv4Header, TcpHeader, icmp, tcp};
 use crate::{Ipv4Fields, TcpFields, tcp_flag};
