@@ -2,6 +2,7 @@
 
 use crate::conntrack::tuple::CtTuple;
 use crate::ids::{RouteId, RuleId};
+use crate::trace::Manip;
 
 /// A random choice that the kernel would make.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,7 +16,11 @@ pub enum ChoicePoint {
     },
     /// A port (or ICMP id) for a translation. Answer in `lo..=hi`, which is not in use (the caller of the choice tries again otherwise).
     NatPort {
-        /// The tuple before the choice.
+        /// The original tuple of the connection that is translated.
+        original: CtTuple,
+        /// Which half of it.
+        manip: Manip,
+        /// The original direction as translated so far, before the choice.
         tuple: CtTuple,
         /// Lowest.
         lo: u16,

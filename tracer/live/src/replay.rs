@@ -10,6 +10,7 @@ use pktwalk_linux::hook::TableName;
 use pktwalk_linux::ids::{RouteId, RuleId};
 use pktwalk_linux::iptables::ast::{Match, StatisticMatch};
 use pktwalk_linux::netns::NetNs;
+use pktwalk_linux::trace::Manip;
 use pktwalk_packet::{Ipv4Fields, MacAddr};
 use pktwalk_scenario::event::{At, CtSnapshot, EngineRun, PacketRun, SendRun};
 use pktwalk_scenario::model::Choices;
@@ -119,23 +120,15 @@ impl SendReplay {
         Some(u32::from(hit != random.not))
     }
 
-    /// The port that the connection of `tuple` got.
-    fn port(&self, tuple: CtTuple, lo: u16, hi: u16) -> Option<u32> {
-        let entries = self.conntrack.iter().filter(|entry| {
-            let original = entry.original;
-            original.protocol == tuple.protocol
-                && (original.src == tuple.src || original.dst == tuple.dst)
-                && (source(original) == source(tuple) || destination(original) == destination(tuple))
-        });
-        let ports = entries.flat_map(|entry| {
-            // The source half shows in the reply's destination, the other half in the reply's source.
-            let (to, from) = (destination(entry.reply), source(entry.reply));
-            [
-                to.filter(|_| to != source(entry.original)),
-                from.filter(|_| from != destination(entry.original)),
-            ]
-        });
-        ports.flatten().find(|port| (lo..=hi).contains(port)).map(u32::from)
+    /// The port that one half of the connection with this original tuple got.
+    fn port(&self, original: CtTuple, manip: Manip) -> Option<u32> {
+        let entry = self.conntrack.iter().find(|entry| entry.original == original)?;
+        // The source half shows in the reply's destination, the other half in the reply's source.
+        let port = match manip {
+            Manip::Src => destination(entry.reply),
+            Manip::Dst => source(entry.reply),
+        };
+        port.map(u32::from)
     }
 }
 
@@ -178,7 +171,7 @@ impl Choice for SendReplay {
     fn choose(&mut self, point: ChoicePoint) -> u32 {
         let seen = match point {
             ChoicePoint::Statistic { rule, .. } => self.statistic(rule),
-            ChoicePoint::NatPort { tuple, lo, hi } => self.port(tuple, lo, hi),
+            ChoicePoint::NatPort { original, manip, .. } => self.port(original, manip),
             ChoicePoint::Nexthop { route, .. } => self.nexthops.get(&route).copied(),
             ChoicePoint::IpId => self.ids.next().map(u32::from),
         };

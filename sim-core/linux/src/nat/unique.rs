@@ -168,7 +168,7 @@ impl Chooser<'_> {
         let mut offset = match range.base {
             Some(base) => part.wrapping_sub(base),
             None if size == 1 => 0,
-            None if range.random || manip == Manip::Src => self.choose(tuple, min, size),
+            None if range.random || manip == Manip::Src => self.choose(tuple, manip, min, size),
             None => 0,
         };
         let mut attempts = size.min(MAX_ATTEMPTS);
@@ -188,15 +188,16 @@ impl Chooser<'_> {
                 return;
             }
             attempts /= 2;
-            offset = self.choose(tuple, min, size);
+            offset = self.choose(tuple, manip, min, size);
         }
     }
 
     /// Where the search for a port starts, counted from `min`.
-    fn choose(&mut self, tuple: &CtTuple, min: u16, size: u32) -> u16 {
+    fn choose(&mut self, tuple: &CtTuple, manip: Manip, min: u16, size: u32) -> u16 {
         self.chose = true;
         let hi = (u32::from(min) + size - 1) as u16;
-        let answer = self.choice.choose(ChoicePoint::NatPort { tuple: *tuple, lo: min, hi });
+        let original = self.table.get(self.own).map_or(*tuple, |own| own.original);
+        let answer = self.choice.choose(ChoicePoint::NatPort { original, manip, tuple: *tuple, lo: min, hi });
         (answer.wrapping_sub(u32::from(min)) % size) as u16
     }
 }
