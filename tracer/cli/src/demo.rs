@@ -26,7 +26,7 @@ pub fn run(out: &Out) -> anyhow::Result<Exit> {
     let world = World { places: places(&demo_bundle(), "", "demo", true) };
     let (case, _) = assemble("demo/scenario.yaml", &file, &world, Path::new(""))?;
     let model = ModelEngine::new().walk(&case)?;
-    out.text(&format!("{}: {}\n\n", file.title, file.symptom))?;
+    out.text(&format!("{}:\n{}\n\n", file.title, file.symptom))?;
     trace::print(out, &model, Level::Summary, Format::Text)?;
     out.text(&format!("\n{NEXT}"))?;
     Ok(Exit::Ok)

@@ -5,10 +5,12 @@ mod demo;
 mod exit;
 mod explain;
 mod input;
+mod kernel;
 mod output;
 mod render;
 mod test;
 mod trace;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -32,8 +34,8 @@ fn main() -> ExitCode {
     let out = Out::new(args.color, args.quiet);
     let result = match args.command {
         None => demo::run(&out),
-        Some(Command::Verify(_)) => Err(anyhow::anyhow!("the kernel engine is not built in yet")),
         Some(Command::Trace(trace)) => trace::run(&out, &trace),
+        Some(Command::Verify(verify)) => verify::run(&out, &verify),
         Some(Command::Test(test)) => test::run(&out, &test),
         Some(Command::Render(render)) => render::run(&out, &render),
         Some(Command::Explain { code }) => explain::run(&out, code.as_deref()),

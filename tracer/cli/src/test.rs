@@ -1,11 +1,12 @@
 //! `pktwalk test`.
 
 use anyhow::{Context, bail};
-use pktwalk_scenario::confirm::Backends;
+use pktwalk_scenario::confirm::{Backends, Judge};
 use pktwalk_scenario::runner::{self, RunOptions};
 
 use crate::args::{EngineArg, Test};
 use crate::exit::Exit;
+use crate::kernel::Kernel;
 use crate::output::Out;
 
 /// Runs scenarios, one line each, and what failed below it.
@@ -23,12 +24,15 @@ pub fn run(out: &Out, args: &Test) -> anyhow::Result<Exit> {
     if args.bless && !options.model {
         bail!("--bless writes what the model walks: --engine model or both");
     }
+    let mut kernel = (args.engine != EngineArg::Model).then(Kernel::new);
     let (mut exit, mut failed) = (Exit::Ok, 0usize);
     let all = folders.len();
     for folder in folders {
-        let result = runner::load(&folder)
-            .map_err(anyhow::Error::from)
-            .and_then(|scenario| Ok(runner::run(&scenario, options, None)?));
+        let result = runner::load(&folder).map_err(anyhow::Error::from).and_then(|scenario| {
+            let mut judge = kernel.as_mut().map(|kernel| |case: &_| kernel.judge(case));
+            let judge = judge.as_mut().map(|judge| judge as &mut Judge<'_>);
+            Ok(runner::run(&scenario, options, judge)?)
+        });
         let name = folder.display();
         let mut text = String::new();
         match result {

@@ -1,0 +1,163 @@
+//! `pktwalk verify`: the kernel's answer beside the model's.
+
+use std::fmt::Write as _;
+
+use pktwalk_linux::hook::Backend;
+use pktwalk_linux::reason::Disposition;
+use pktwalk_live::fuzz::run::{Plan, Versus};
+use pktwalk_report::flow::packet_line;
+use pktwalk_scenario::compare::Difference;
+use pktwalk_scenario::confirm::{Backends, Confirmation, confirm};
+use pktwalk_scenario::event::PacketRun;
+use pktwalk_scenario::runner;
+
+use crate::args::{BackendArg, Verify};
+use crate::exit::Exit;
+use crate::input;
+use crate::kernel::Kernel;
+use crate::output::Out;
+
+/// Runs both and prints them side by side.
+pub fn run(out: &Out, args: &Verify) -> anyhow::Result<Exit> {
+    if args.fuzz {
+        return generated(out, args);
+    }
+    let case = match &args.scenario {
+        Some(folder) => runner::load(folder)?.case,
+        None => input::case(&args.source, &args.packets)?,
+    };
+    out.remarks(&case.remarks);
+    let backends = match args.backend {
+        BackendArg::Bundle => Backends::AsGiven,
+        BackendArg::Legacy => Backends::One(Backend::Legacy),
+        BackendArg::Nft => Backends::One(Backend::Nft),
+        BackendArg::Both => Backends::Both,
+    };
+    let mut kernel = Kernel::new();
+    let mut exit = Exit::Ok;
+    for (at, confirmation) in confirm(&case, backends, &mut |case: &_| kernel.judge(case))?.iter().enumerate()
+    {
+        if at > 0 {
+            out.text("\n")?;
+        }
+        let (text, one) = side_by_side(confirmation);
+        out.text(&text)?;
+        exit = exit.worse(one);
+    }
+    Ok(exit)
+}
+
+/// One backend's runs in text, and what they come to.
+fn side_by_side(confirmation: &Confirmation) -> (String, Exit) {
+    let mut text = String::new();
+    let on =
+        confirmation.backend.map_or("rules as given".to_owned(), |backend| format!("rules on {backend}"));
+    let release = confirmation.other.kernel.as_deref().unwrap_or("unknown release");
+    let _ = writeln!(text, "kernel {release}, {on}; = both saw it, ! they differ\n");
+    let (mut events, mut unknown) = (0, false);
+    for (number, (model, kernel)) in
+        confirmation.model.run.sends.iter().zip(&confirmation.other.sends).enumerate()
+    {
+        let record = model.record.as_ref();
+        for (at, packet) in model.packets.iter().enumerate() {
+            let start =
+                record.and_then(|record| record.request.packets.get(at)).map(|p| packet_line(&p.start));
+            let start = start.unwrap_or_default();
+            if at == 0 {
+                let _ = writeln!(text, "packet {}: {start}", number + 1);
+            } else {
+                let _ = writeln!(text, "  because of it: {start}");
+            }
+            unknown |= packet.disposition == Some(Disposition::Unknown);
+            let nothing = PacketRun::default();
+            let other = kernel.packets.get(at).unwrap_or(&nothing);
+            events += one_packet(&mut text, packet, other);
+        }
+        for difference in confirmation.differences.iter().filter(|d| d.send == number) {
+            differ_line(&mut text, difference);
+        }
+    }
+    let packets = confirmation.model.run.sends.len();
+    if confirmation.differences.is_empty() {
+        let _ = writeln!(text, "\nAGREE  {packets} packets, {events} events, {on}, kernel {release}");
+        return (text, Exit::Ok);
+    }
+    let _ =
+        writeln!(text, "\nDIFFER  {} differences, {on}, kernel {release}", confirmation.differences.len());
+    if let Some(first) = confirmation.differences.first() {
+        let _ = writeln!(text, "first (model | kernel): {first}");
+    }
+    if unknown {
+        let _ = writeln!(text, "the model does not know what becomes of a packet: see pktwalk trace");
+        return (text, Exit::Unknown);
+    }
+    (text, Exit::Bad)
+}
+
+/// The events of one packet up to the first that differs; how many were the same.
+fn one_packet(text: &mut String, model: &PacketRun, kernel: &PacketRun) -> usize {
+    let mut same = 0;
+    for at in 0..model.events.len().max(kernel.events.len()) {
+        match (model.events.get(at), kernel.events.get(at)) {
+            (Some(a), Some(b)) if a.agrees(b) => {
+                same += 1;
+                let _ = writeln!(text, "  =  {a}");
+            }
+            (a, b) => {
+                let show = |event: Option<&pktwalk_scenario::event::ScenarioEvent>| {
+                    event.map_or_else(|| "nothing more".to_owned(), ToString::to_string)
+                };
+                let _ = writeln!(text, "  !  model:  {}", show(a));
+                let _ = writeln!(text, "     kernel: {}", show(b));
+                break;
+            }
+        }
+    }
+    let frames = |run: &PacketRun| {
+        run.frames
+            .iter()
+            .map(|frame| format!("out by {}: {}", frame.dev, packet_line(&frame.packet)))
+            .collect::<Vec<_>>()
+    };
+    let (left, right) = (frames(model), frames(kernel));
+    if left == right {
+        for frame in left {
+            let _ = writeln!(text, "  =  {frame}");
+        }
+    }
+    if let Some(disposition) = model.disposition {
+        let code = model.code.map(|code| format!(" {code}")).unwrap_or_default();
+        let mark = if kernel.disposition == Some(disposition) { "=" } else { " " };
+        let _ = writeln!(text, "  {mark}  {}{code}", disposition.name());
+    }
+    same
+}
+
+fn differ_line(text: &mut String, difference: &Difference) {
+    let _ = writeln!(text, "  !  (model | kernel) {difference}");
+}
+
+/// Generated rulesets and packets.
+fn generated(out: &Out, args: &Verify) -> anyhow::Result<Exit> {
+    let backends: &[Backend] = match args.backend {
+        BackendArg::Bundle | BackendArg::Both => &[Backend::Legacy, Backend::Nft],
+        BackendArg::Legacy => &[Backend::Legacy],
+        BackendArg::Nft => &[Backend::Nft],
+    };
+    let mut exit = Exit::Ok;
+    for backend in backends {
+        let plan = Plan {
+            seed: args.packets.seed,
+            rulesets: args.rulesets,
+            packets: args.packets_each as usize,
+            jobs: args.jobs,
+            versus: Versus::Model(*backend),
+            shrink: true,
+            max_failures: 1,
+        };
+        let report = pktwalk_live::fuzz::run::run(&plan)?;
+        out.text(&format!("rules on {backend}, seed {}\n{report}", plan.seed))?;
+        exit = exit.worse(if report.failures.is_empty() { Exit::Ok } else { Exit::Bad });
+    }
+    Ok(exit)
+}
