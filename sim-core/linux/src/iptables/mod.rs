@@ -3,10 +3,17 @@
 pub mod ast;
 
 mod names;
+mod options;
+mod parse;
+mod parse_match;
+mod parse_rule;
+mod parse_target;
 mod print;
 mod print_match;
 mod print_target;
 mod rate;
+mod tokens;
+mod values;
 
 use crate::diag::Diagnostic;
 use crate::hook::Family;
@@ -14,8 +21,8 @@ use ast::{Match, Rule, SaveFile, Target};
 
 /// Reads the output of iptables-save (ip6tables-save for [`Family::V6`]); `file` is the number of the file for
 /// [`SourceLine`](crate::ids::SourceLine). Whatever cannot be read is named in a diagnostic with its line, and the rest is read all the same.
-pub fn parse(_text: &[u8], _file: u32, family: Family) -> (SaveFile, Vec<Diagnostic>) {
-    (SaveFile { family, header: None, tables: Vec::new() }, Vec::new())
+pub fn parse(text: &[u8], file: u32, family: Family) -> (SaveFile, Vec<Diagnostic>) {
+    parse::file(text, file, family)
 }
 
 /// As iptables-save prints it (with `-c` where `counters`), without the comment lines.

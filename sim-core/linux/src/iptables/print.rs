@@ -181,8 +181,23 @@ fn push_addr(out: &mut Line, option: &str, addr: Option<&Neg<AddrMask>>) {
     }
     out.option(*not, option);
     match length {
-        Some(length) => out.fmt(format_args!("{}/{length}", value.addr)),
-        None => out.fmt(format_args!("{}/{}", value.addr, value.mask)),
+        Some(length) => out.fmt(format_args!("{}/{length}", Shown(value.addr))),
+        None => out.fmt(format_args!("{}/{}", Shown(value.addr), Shown(value.mask))),
+    }
+}
+
+/// An address as the C library prints it: IPv4-compatible ones end in dots.
+pub(super) struct Shown(pub(super) IpAddr);
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            IpAddr::V6(addr) if u128::from(addr) >> 32 == 0 && u128::from(addr) >> 16 != 0 => {
+                // The low 32 bits are all there is.
+                write!(f, "::{}", std::net::Ipv4Addr::from(u128::from(addr) as u32))
+            }
+            addr => write!(f, "{addr}"),
+        }
     }
 }
 

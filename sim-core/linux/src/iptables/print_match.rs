@@ -10,7 +10,7 @@ use super::ast::{
     OwnerMatch, PhysdevMatch, PktType, PortRange, RecentAction, RecentMatch, RpfilterMatch, SetDir, SetMatch,
     StatisticMatch, TcpFlags, TcpMatch, UdpMatch,
 };
-use super::print::{Line, prefix_length, push_pattern, push_unmodelled};
+use super::print::{Line, Shown, prefix_length, push_pattern, push_unmodelled};
 use super::rate;
 
 /// Appends `-m NAME` with its options.
@@ -265,9 +265,9 @@ fn push_ct_addr(out: &mut Line, option: &str, addr: Option<&Neg<AddrMask>>) {
     let Some(Neg { not, value: AddrMask { addr, mask } }) = addr else { return };
     out.option(*not, option);
     match prefix_length(*mask) {
-        Some(length) if length == full_length(*addr) => out.fmt(format_args!("{addr}")),
-        Some(length) => out.fmt(format_args!("{addr}/{length}")),
-        None => out.fmt(format_args!("{addr}/{mask}")),
+        Some(length) if length == full_length(*addr) => out.fmt(format_args!("{}", Shown(*addr))),
+        Some(length) => out.fmt(format_args!("{}/{length}", Shown(*addr))),
+        None => out.fmt(format_args!("{}/{}", Shown(*addr), Shown(*mask))),
     }
 }
 
@@ -385,7 +385,7 @@ fn push_recent(out: &mut Line, recent: &RecentMatch) {
     push_flags(out, &[(recent.rttl, "--rttl")]);
     out.word("--name");
     out.name(&recent.name);
-    out.fmt(format_args!("--mask {}", recent.mask));
+    out.fmt(format_args!("--mask {}", Shown(recent.mask)));
     out.word(if recent.dest { "--rdest" } else { "--rsource" });
 }
 
@@ -411,7 +411,7 @@ fn push_physdev(out: &mut Line, PhysdevMatch { in_dev, out_dev, is_in, is_out, i
 fn push_range(out: &mut Line, option: &str, range: Option<&Neg<(IpAddr, IpAddr)>>) {
     if let Some(Neg { not, value: (lo, hi) }) = range {
         out.option(*not, option);
-        out.fmt(format_args!("{lo}-{hi}"));
+        out.fmt(format_args!("{}-{}", Shown(*lo), Shown(*hi)));
     }
 }
 

@@ -9,7 +9,7 @@ use super::ast::{
     TcpmssTarget,
 };
 use super::names;
-use super::print::{Line, push_unmodelled};
+use super::print::{Line, Shown, push_unmodelled};
 
 /// Appends `-j NAME` with its options, or `-g CHAIN`; nothing for no target.
 pub(super) fn push_target(out: &mut Line, target: &Target, _family: Family) {
@@ -110,7 +110,7 @@ fn push_nflog(out: &mut Line, NflogTarget { group, prefix, range, size, threshol
     } else if let Some(range) = range.filter(|range| *range != 0) {
         out.fmt(format_args!("--nflog-range {range}"));
     }
-    if let Some(threshold) = threshold.filter(|threshold| *threshold != 1) {
+    if let Some(threshold) = threshold.filter(|threshold| *threshold != 0) {
         out.fmt(format_args!("--nflog-threshold {threshold}"));
     }
 }
@@ -156,9 +156,9 @@ fn push_nat(out: &mut Line, to: Option<&str>, nat: &NatTarget) {
         // With ports, IPv6 addresses stand in brackets, as a range both in one pair.
         let brackets = nat.ports.is_some() && matches!(lo, IpAddr::V6(_));
         text.push_str(if brackets { "[" } else { "" });
-        text.push_str(&lo.to_string());
+        text.push_str(&Shown(lo).to_string());
         if lo != hi {
-            text.push_str(&format!("-{hi}"));
+            text.push_str(&format!("-{}", Shown(hi)));
         }
         text.push_str(if brackets { "]" } else { "" });
     }

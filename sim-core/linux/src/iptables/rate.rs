@@ -57,30 +57,31 @@ fn cost_to_bytes(cost: u64) -> u64 {
     rate.saturating_sub(1) << BYTE_SHIFT
 }
 
-/// Largest unit that fits, as the tool prints; the rest is cut off.
-fn byte_text(bytes: u64) -> String {
-    match bytes {
-        1_048_576.. => format!("{}mb", bytes / 1_048_576),
-        1024.. => format!("{}kb", bytes / 1024),
-        _ => format!("{bytes}b"),
-    }
-}
+/// Units of bytes, largest first.
+const BYTE_UNITS: [(&str, u64); 3] = [("mb", 1_048_576), ("kb", 1024), ("b", 1)];
 
-/// A byte rate: the tool's text where that loads the same rate, the exact bytes otherwise.
+/// A byte rate, in the largest unit that loads the same rate.
 pub(super) fn bytes_per_second(bytes: u64) -> String {
     let cost = bytes_to_cost(bytes);
-    let text = byte_text(cost_to_bytes(cost));
-    let same = parse_bytes(&text).is_some_and(|again| bytes_to_cost(again) == cost);
-    if same { format!("{text}/s") } else { format!("{bytes}b/s") }
+    let rounded = cost_to_bytes(cost);
+    if rounded == 0 {
+        // The tool prints a rate here that it does not take back.
+        return format!("{}b/s", bytes.max(1));
+    }
+    let same = |unit: u64| rounded >= unit && bytes_to_cost(rounded & !(unit - 1)) == cost;
+    let (name, unit) = BYTE_UNITS.into_iter().find(|(_, unit)| same(*unit)).unwrap_or(("b", 1));
+    format!("{}{name}/s", rounded / unit)
 }
 
-/// A burst in bytes, which the kernel keeps as a multiple of the rate.
+/// A burst in bytes, which the kernel keeps as a multiple of the rate: in the largest unit that fits, as the tool prints, or in bytes where that
+/// would not load the same burst.
 pub(super) fn byte_burst(rate: u64, burst: u64) -> String {
     let one = cost_to_bytes(bytes_to_cost(rate)).max(1);
     let multiple = burst.div_ceil(one);
-    let text = byte_text(multiple * one);
-    let same = parse_bytes(&text).is_some_and(|again| again.div_ceil(one) == multiple);
-    if same { text } else { format!("{}b", multiple * one) }
+    let whole = multiple.saturating_mul(one);
+    let (name, unit) = BYTE_UNITS.into_iter().find(|(_, unit)| whole >= *unit).unwrap_or(("b", 1));
+    let same = (whole / unit * unit).div_ceil(one) == multiple;
+    if same { format!("{}{name}", whole / unit) } else { format!("{whole}b") }
 }
 
 /// A number of bytes such as `512kb`, with or without `/s`.

@@ -1,0 +1,538 @@
+//! A save file to tables, chains and rules, line by line.
+//!
+//! Lines are read as iptables-restore reads them, and beyond: what it would refuse is named in a diagnostic and read as far as it can be. A rule
+//! is never lost as long as its chain can be told.
+
+use std::borrow::Cow;
+
+use rustc_hash::FxHashMap;
+
+use crate::diag::{Diagnostic, Severity};
+use crate::hook::{Family, TableName};
+use crate::ids::SourceLine;
+
+use super::ast::{Chain, Counters, Match, Policy, Rule, SaveFile, SaveHeader, Table, Target, Unmodelled};
+use super::parse_rule;
+use super::print::is_built_in;
+use super::tokens::{self, Token};
+
+/// Diagnostics beyond this number are only counted: a file of rubbish must not take more memory than it has itself.
+const MOST_DIAGNOSTICS: usize = 100_000;
+
+/// Longest chain name that the tools take, in bytes (`XT_EXTENSION_MAXNAMELEN` with its end).
+const LONGEST_CHAIN_NAME: usize = 28;
+
+pub(super) fn file(text: &[u8], file: u32, family: Family) -> (SaveFile, Vec<Diagnostic>) {
+    let mut reader = Reader {
+        save: SaveFile { family, header: None, tables: Vec::new() },
+        diagnostics: Vec::new(),
+        suppressed: 0,
+        source: SourceLine { file, line: 0 },
+        table: None,
+        index: FxHashMap::default(),
+        last: None,
+    };
+    let mut tokens = Vec::new();
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
+        reader.source.line = u32::try_from(number + 1).unwrap_or(u32::MAX);
+        reader.bytes(line, &mut tokens);
+    }
+    reader.end_table(false);
+    if reader.suppressed > 0 {
+        let message = format!("{} more remarks are left out", reader.suppressed);
+        reader.diagnostics.push(Diagnostic::error(SourceLine { file, line: 0 }, message));
+    }
+    (reader.save, reader.diagnostics)
+}
+
+struct Reader {
+    save: SaveFile,
+    diagnostics: Vec<Diagnostic>,
+    suppressed: usize,
+    source: SourceLine,
+    /// The table between `*name` and `COMMIT`.
+    table: Option<Table>,
+    /// Its chains by name.
+    index: FxHashMap<String, usize>,
+    /// The chain of the last rule: most rules follow one of the same chain.
+    last: Option<usize>,
+}
+
+impl Reader {
+    fn say(&mut self, severity: Severity, message: impl Into<String>) {
+        self.say_at(severity, self.source, message);
+    }
+
+    fn say_at(&mut self, severity: Severity, source: SourceLine, message: impl Into<String>) {
+        if self.diagnostics.len() < MOST_DIAGNOSTICS {
+            self.diagnostics.push(Diagnostic { severity, message: message.into(), source });
+        } else {
+            self.suppressed += 1;
+        }
+    }
+
+    fn bytes<'a>(&mut self, line: &'a [u8], tokens: &mut Vec<Token<'a>>) {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            return;
+        }
+        match std::str::from_utf8(line) {
+            Ok(line) => {
+                tokens.clear();
+                self.line(line, tokens, false);
+            }
+            Err(_) => {
+                let lossy: Cow<'_, str> = String::from_utf8_lossy(line);
+                if !lossy.starts_with('#') {
+                    self.say(Severity::Warning, "the line is not UTF-8; what is not is replaced");
+                }
+                self.line(&lossy, &mut Vec::new(), true);
+            }
+        }
+    }
+
+    fn line<'a>(&mut self, line: &'a str, tokens: &mut Vec<Token<'a>>, lossy: bool) {
+        if let Some(rest) = line.strip_prefix('#') {
+            return self.comment(rest.trim());
+        }
+        if let Some(rest) = line.strip_prefix("COMMIT") {
+            self.end_table(true);
+            let rest = rest.trim();
+            // Tables glued together: the next one begins on the same line.
+            if rest.starts_with(['*', '#', ':']) {
+                return self.line(rest, tokens, lossy);
+            }
+            if !rest.is_empty() {
+                self.say(Severity::Warning, format!("`{}` after COMMIT is left out", short(rest)));
+            }
+            return;
+        }
+        if let Some(name) = line.strip_prefix('*') {
+            return self.begin_table(name.trim());
+        }
+        if let Some(rest) = line.strip_prefix(':') {
+            return self.chain_line(rest, lossy);
+        }
+        let (counters, rest) = match leading_counters(line) {
+            Some((counters, rest)) => (counters, rest),
+            None => (None, line),
+        };
+        if counters.is_none() && rest.len() != line.len() {
+            self.say(Severity::Warning, "the counters cannot be read");
+        }
+        if !tokens::split(rest, tokens) {
+            self.say(Severity::Warning, "a quote is not closed; it is taken to end with the line");
+        }
+        self.command(line, tokens, counters, lossy);
+    }
+
+    fn comment(&mut self, text: &str) {
+        if let Some(rest) = text.strip_prefix("Generated by ") {
+            let mut words = rest.split_ascii_whitespace();
+            if let (Some(tool), Some(version)) = (words.next(), words.next())
+                && self.save.header.is_none()
+            {
+                let version = version.strip_prefix('v').unwrap_or(version).to_owned();
+                let nf_tables = words.next() == Some("(nf_tables)");
+                self.save.header = Some(SaveHeader { tool: tool.to_owned(), version, nf_tables });
+            }
+            return;
+        }
+        // The tools' own remarks on what they could not save.
+        if text.starts_with("Warning:") {
+            self.say(Severity::Note, short(text));
+        } else if text.starts_with("Table `") {
+            self.say(Severity::Warning, short(text));
+        }
+    }
+
+    fn begin_table(&mut self, name: &str) {
+        if self.table.is_some() {
+            self.say(Severity::Warning, "COMMIT is missing before this table");
+            self.end_table(true);
+        }
+        let (word, rest) = name.split_once([' ', '\t', ':']).unwrap_or((name, ""));
+        let Some(name) = TableName::from_name(word) else {
+            self.say(Severity::Error, format!("no table of iptables is called `{}`", short(word)));
+            return;
+        };
+        if !rest.trim().is_empty() {
+            self.say(Severity::Warning, format!("`{}` after the table's name is left out", short(rest)));
+        }
+        if self.save.tables.iter().any(|table| table.name == name) {
+            self.say(
+                Severity::Warning,
+                format!("table {name} stands twice; the later one replaces the earlier"),
+            );
+        }
+        self.table = Some(Table { name, chains: Vec::new(), source: self.source });
+        self.index.clear();
+        self.last = None;
+    }
+
+    /// Closes the table, if one is open. `committed` tells whether its end was seen.
+    fn end_table(&mut self, committed: bool) {
+        let Some(mut table) = self.table.take() else {
+            return;
+        };
+        if !committed {
+            self.say(Severity::Warning, format!("COMMIT of table {} is missing", table.name));
+        }
+        self.unknown_jumps(&mut table);
+        self.loops(&table);
+        self.save.tables.push(table);
+    }
+
+    /// A jump to a chain that the table does not have may be a target that nobody has told us of: it is kept as one that is not modelled.
+    fn unknown_jumps(&mut self, table: &mut Table) {
+        let mut chains = std::mem::take(&mut table.chains);
+        for rule in chains.iter_mut().flat_map(|chain| &mut chain.rules) {
+            let (Target::Jump(name) | Target::Goto(name)) = &rule.target else { continue };
+            let problem = if is_built_in(table.name, name) {
+                "a jump to a built-in chain"
+            } else if self.index.contains_key(name) {
+                continue;
+            } else {
+                "no such chain in the table, and no target that is known"
+            };
+            self.say_at(Severity::Error, rule.source, format!("`{}`: {problem}", short(name)));
+            let goto = matches!(rule.target, Target::Goto(_));
+            let name = name.clone();
+            rule.target = if goto {
+                // Words without a name, so that `-g` is printed back.
+                let words = vec!["-g".to_owned(), name];
+                Target::Unmodelled(Unmodelled { name: String::new(), words })
+            } else {
+                Target::Unmodelled(Unmodelled { name, words: Vec::new() })
+            };
+        }
+        table.chains = chains;
+    }
+
+    /// Names every jump that closes a loop of chains. The kernel refuses such a table.
+    fn loops(&mut self, table: &Table) {
+        // 0: not seen, 1: on the path, 2: done.
+        let mut colour = vec![0u8; table.chains.len()];
+        for root in 0..table.chains.len() {
+            if colour.get(root) != Some(&0) {
+                continue;
+            }
+            // Chain and the next rule to look at.
+            let mut path = vec![(root, 0usize)];
+            while let Some((chain, rule)) = path.last_mut() {
+                let chain = *chain;
+                let Some(here) = table.chains.get(chain) else { break };
+                if *rule == 0
+                    && let Some(colour) = colour.get_mut(chain)
+                {
+                    *colour = 1;
+                }
+                let Some(next) = here.rules.get(*rule) else {
+                    if let Some(colour) = colour.get_mut(chain) {
+                        *colour = 2;
+                    }
+                    path.pop();
+                    continue;
+                };
+                *rule += 1;
+                let (Target::Jump(name) | Target::Goto(name)) = &next.target else { continue };
+                let Some(callee) = self.index.get(name).copied() else { continue };
+                match colour.get(callee) {
+                    Some(0) => path.push((callee, 0)),
+                    Some(1) => {
+                        let message = format!("the jump to {} closes a loop of chains", short(name));
+                        self.say_at(Severity::Error, next.source, message);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// `NAME POLICY [packets:bytes]`.
+    fn chain_line(&mut self, rest: &str, lossy: bool) {
+        let mut words = rest.split_ascii_whitespace();
+        let name = words.next().unwrap_or("");
+        let policy = words.next();
+        let counters = words.next();
+        if name.is_empty() {
+            return self.say(Severity::Error, "a chain without a name");
+        }
+        if lossy && name.contains('\u{fffd}') {
+            return self.say(Severity::Error, "the chain's name cannot be read");
+        }
+        let Some(table) = &self.table else {
+            return self
+                .say(Severity::Error, format!("chain {} stands in no table that is known", short(name)));
+        };
+        let built_in = is_built_in(table.name, name);
+        let policy = match (policy, built_in) {
+            (Some("ACCEPT"), true) => Some(Policy::Accept),
+            (Some("DROP"), true) => Some(Policy::Drop),
+            (Some("-"), false) => None,
+            (_, true) => {
+                self.say(Severity::Error, format!("the policy of {name} cannot be read; ACCEPT is taken"));
+                Some(Policy::Accept)
+            }
+            (Some("ACCEPT" | "DROP" | "QUEUE" | "RETURN"), false) => {
+                self.say(
+                    Severity::Warning,
+                    format!("{} is no built-in chain, so it has no policy", short(name)),
+                );
+                None
+            }
+            (_, false) => {
+                self.say(Severity::Warning, format!("`-` is missing after chain {}", short(name)));
+                None
+            }
+        };
+        let parsed = counters.and_then(bracketed);
+        if counters.is_some() && parsed.is_none() {
+            self.say(Severity::Warning, "the counters cannot be read");
+        }
+        if let Some(extra) = words.next() {
+            self.say(Severity::Warning, format!("`{}` after the chain is left out", short(extra)));
+        }
+        if let Some(known) = self.chain_index(name) {
+            self.say(Severity::Warning, format!("chain {} is declared twice", short(name)));
+            if let Some(chain) = self.chain(known) {
+                chain.policy = policy;
+                chain.counters = parsed;
+            }
+            return;
+        }
+        self.make_chain(name, policy, parsed);
+    }
+
+    fn chain_index(&self, name: &str) -> Option<usize> {
+        let known = |index: &usize| {
+            self.table
+                .as_ref()
+                .and_then(|table| table.chains.get(*index))
+                .is_some_and(|chain| chain.name == name)
+        };
+        self.last.filter(known).or_else(|| self.index.get(name).copied())
+    }
+
+    fn chain(&mut self, index: usize) -> Option<&mut Chain> {
+        self.table.as_mut()?.chains.get_mut(index)
+    }
+
+    fn make_chain(&mut self, name: &str, policy: Option<Policy>, counters: Option<Counters>) -> usize {
+        if name.len() > LONGEST_CHAIN_NAME {
+            let message = format!("the name {} is longer than {LONGEST_CHAIN_NAME} bytes", short(name));
+            self.say(Severity::Warning, message);
+        }
+        let source = self.source;
+        let Some(table) = &mut self.table else { return 0 };
+        let index = table.chains.len();
+        table.chains.push(Chain { name: name.to_owned(), policy, counters, rules: Vec::new(), source });
+        self.index.insert(name.to_owned(), index);
+        index
+    }
+
+    /// Any other line: `-A`, `-I`, `-N`, `-P`, ...
+    fn command(&mut self, line: &str, tokens: &[Token<'_>], counters: Option<Counters>, lossy: bool) {
+        let (mut at, mut only) = (0, None);
+        // `-4 -A ...` is as good as `-A ... -4`.
+        while let Some(letter @ ("-4" | "-6" | "--ipv4" | "--ipv6")) =
+            tokens.get(at).map(|token| &*token.text)
+        {
+            only = Some(if letter.ends_with('4') { Family::V4 } else { Family::V6 });
+            at += 1;
+        }
+        let word = |at: usize| tokens.get(at).map(|token| &*token.text);
+        let command = word(at).unwrap_or("");
+        let verb = match command {
+            "-A" | "--append" => 'A',
+            "-I" | "--insert" => 'I',
+            "-R" | "--replace" => 'R',
+            "-D" | "--delete" => 'D',
+            "-N" | "--new-chain" => 'N',
+            "-P" | "--policy" => 'P',
+            "-F" | "--flush" => 'F',
+            "-X" | "--delete-chain" => 'X',
+            "-Z" | "--zero" => 'Z',
+            _ => {
+                return self.say(Severity::Error, format!("the line cannot be read: `{}`", short(line)));
+            }
+        };
+        if self.table.is_none() {
+            return self.say(
+                Severity::Error,
+                format!("the line stands in no table that is known: `{}`", short(line)),
+            );
+        }
+        if verb == 'Z' {
+            return self.say(Severity::Note, "counters are not zeroed");
+        }
+        let Some(name) = word(at + 1) else {
+            return match verb {
+                'F' => self.flush(None),
+                'X' => self.say(Severity::Note, "chains are not deleted"),
+                _ => self.say(Severity::Error, format!("{command} without a chain")),
+            };
+        };
+        if name.is_empty() || lossy && name.contains('\u{fffd}') {
+            return self.say(Severity::Error, "the chain's name cannot be read");
+        }
+        let rest = tokens.get(at + 2..).unwrap_or_default();
+        match verb {
+            'N' if self.chain_index(name).is_some() => {
+                self.say(Severity::Warning, format!("chain {} is there already", short(name)));
+            }
+            'N' => {
+                self.make_chain(name, None, None);
+            }
+            'P' => self.set_policy(name, rest),
+            'F' => self.flush(Some(name)),
+            'X' => self.say(Severity::Warning, format!("chain {} is not deleted", short(name))),
+            _ => self.rule_line(verb, name, rest, counters, only, lossy),
+        }
+    }
+
+    fn set_policy(&mut self, name: &str, rest: &[Token<'_>]) {
+        let policy = match rest.first().map(|token| &*token.text) {
+            Some("ACCEPT") => Policy::Accept,
+            Some("DROP") => Policy::Drop,
+            _ => return self.say(Severity::Error, format!("the policy of {} cannot be read", short(name))),
+        };
+        let built_in = self.table.as_ref().is_some_and(|table| is_built_in(table.name, name));
+        if !built_in {
+            return self.say(Severity::Error, format!("{} is no built-in chain", short(name)));
+        }
+        let index = match self.chain_index(name) {
+            Some(index) => index,
+            None => self.make_chain(name, None, None),
+        };
+        if let Some(chain) = self.chain(index) {
+            chain.policy = Some(policy);
+        }
+    }
+
+    fn flush(&mut self, name: Option<&str>) {
+        let Some(table) = &mut self.table else { return };
+        for chain in table.chains.iter_mut().filter(|chain| name.is_none_or(|name| chain.name == name)) {
+            chain.rules.clear();
+        }
+    }
+
+    fn rule_line(
+        &mut self,
+        verb: char,
+        name: &str,
+        rest: &[Token<'_>],
+        counters: Option<Counters>,
+        only: Option<Family>,
+        lossy: bool,
+    ) {
+        // The place of `-I CHAIN 3`, `-R CHAIN 3`, `-D CHAIN 3`.
+        let place = match rest.first() {
+            Some(token) if verb != 'A' => token.text.parse::<usize>().ok().filter(|place| *place > 0),
+            _ => None,
+        };
+        let words = if place.is_some() { rest.get(1..).unwrap_or_default() } else { rest };
+        let is_chain = |name: &str| self.index.contains_key(name);
+        let mut read = parse_rule::read(words, self.save.family, self.source, counters, &is_chain);
+        let only = read.only.or(only);
+        if only.is_some_and(|family| family != self.save.family) {
+            return self.say(Severity::Note, "the rule is for the other family only");
+        }
+        for (severity, problem) in std::mem::take(&mut read.problems) {
+            self.say(severity, problem);
+        }
+        if lossy && unreadable(words) {
+            self.say(Severity::Error, "what cannot be read is more than a comment");
+            for rule in &mut read.rules {
+                let unreadable = words.iter().filter(|token| token.text.contains('\u{fffd}'));
+                let words = unreadable.map(|token| token.text.clone().into_owned()).collect();
+                rule.matches.push(Match::Unmodelled(Unmodelled { name: String::new(), words }));
+            }
+        }
+        let index = match self.chain_index(name) {
+            Some(index) => index,
+            None => {
+                let built_in = self.table.as_ref().is_some_and(|table| is_built_in(table.name, name));
+                let severity = if built_in { Severity::Warning } else { Severity::Error };
+                let policy = if built_in { " (its policy is taken to be ACCEPT)" } else { "" };
+                self.say(severity, format!("chain {} is not declared; it is made{policy}", short(name)));
+                self.make_chain(name, built_in.then_some(Policy::Accept), None)
+            }
+        };
+        self.last = Some(index);
+        let Some(chain) = self.chain(index) else { return };
+        let rules = read.rules;
+        let done = match (verb, place) {
+            ('A', _) => {
+                chain.rules.extend(rules);
+                true
+            }
+            ('I', place) => {
+                // The tool refuses a place beyond the end; the rule is not lost here.
+                let at = place.unwrap_or(1) - 1;
+                let end = at.min(chain.rules.len());
+                chain.rules.splice(end..end, rules);
+                at <= end
+            }
+            ('R', Some(place)) if place <= chain.rules.len() => {
+                chain.rules.splice(place - 1..place, rules);
+                true
+            }
+            ('D', Some(place)) if place <= chain.rules.len() => {
+                chain.rules.remove(place - 1);
+                true
+            }
+            ('D', None) => {
+                let same =
+                    |a: &Rule, b: &Rule| (&a.ip, &a.matches, &a.target) == (&b.ip, &b.matches, &b.target);
+                let mut done = true;
+                for rule in &rules {
+                    match chain.rules.iter().position(|one| same(one, rule)) {
+                        Some(at) => {
+                            chain.rules.remove(at);
+                        }
+                        None => done = false,
+                    }
+                }
+                done
+            }
+            _ => {
+                // What it should have replaced is not told, so the chain is not what it says.
+                chain.rules.extend(rules);
+                false
+            }
+        };
+        if !done {
+            self.say(Severity::Error, format!("-{verb} names no rule of chain {}", short(name)));
+        }
+    }
+}
+
+/// Whether replaced bytes stand anywhere but in a comment or a prefix.
+fn unreadable(words: &[Token<'_>]) -> bool {
+    let mut before = "";
+    words.iter().any(|token| {
+        let text = matches!(before, "--comment" | "--log-prefix" | "--nflog-prefix" | "--ulog-prefix");
+        before = &token.text;
+        !text && token.text.contains('\u{fffd}')
+    })
+}
+
+/// `[packets:bytes]` before a rule, and the rest. `None` if the line begins with no bracket; the first part is `None` if it cannot be read.
+fn leading_counters(line: &str) -> Option<(Option<Counters>, &str)> {
+    let end = line.starts_with('[').then(|| line.find(']')).flatten()?;
+    let (counters, rest) = line.split_at(end + 1);
+    Some((bracketed(counters), rest.trim_start()))
+}
+
+/// `[packets:bytes]`.
+fn bracketed(text: &str) -> Option<Counters> {
+    let (packets, bytes) = text.strip_prefix('[')?.strip_suffix(']')?.split_once(':')?;
+    Some(Counters { packets: packets.trim().parse().ok()?, bytes: bytes.trim().parse().ok()? })
+}
+
+/// Bounded, as diagnostics are kept.
+fn short(text: &str) -> String {
+    text.chars().take(80).collect()
+}
