@@ -173,8 +173,12 @@ fn conntrack(rng: &mut Rng) -> Match {
     if rng.chance(15) {
         ct.protocol = Some(Neg { not: rng.chance(20), value: *rng.pick(&[6u8, 17, 1]) });
     }
+    // The tool takes prefixes only here.
     let side = |rng: &mut Rng| {
-        let value = addr_mask(rng);
+        let mut value = addr_mask(rng);
+        while matches!(value.mask, IpAddr::V4(mask) if mask.octets()[0] == 0) {
+            value = addr_mask(rng);
+        }
         neg(rng, value)
     };
     ct.orig_src = rng.maybe(10, side);
