@@ -10,7 +10,7 @@ use crate::build::BuildError;
 pub struct SpecError {
     /// Byte offset into the text at which the word in question starts (the text's length if something is missing at its end).
     pub offset: usize,
-    /// The word in question; empty at the end of the text.
+    /// The word in question, at most its first 60 characters; empty at the end of the text.
     pub word: String,
     /// What is wrong with it.
     pub problem: SpecProblem,
@@ -26,6 +26,9 @@ pub enum SpecProblem {
     /// Nothing but white space.
     #[error("the packet is empty; write for example `tcp 10.0.0.1:40000 > 10.0.0.2:80 flags=S`")]
     Empty,
+    /// A text of this many bytes is not read: no packet needs so many.
+    #[error("a text of {0} bytes is longer than that of any packet")]
+    TextTooLong(usize),
     /// The first word is no protocol.
     #[error("unknown protocol; it is one of tcp, udp, icmp, arp, sctp, udplite, ip (with proto=N), raw")]
     UnknownProtocol,
@@ -50,7 +53,7 @@ pub enum SpecProblem {
     #[error("this word takes no value")]
     TakesNoValue,
     /// The value is not valid.
-    #[error("the value is not valid: it is {expected}")]
+    #[error("not a valid value; valid is {expected}")]
     BadValue {
         /// What would be valid.
         expected: &'static str,

@@ -11,7 +11,7 @@ pub(super) struct Word<'a> {
 
 impl Word<'_> {
     pub(super) fn error(&self, problem: SpecProblem) -> SpecError {
-        SpecError { offset: self.offset, word: self.text.to_owned(), problem }
+        SpecError { offset: self.offset, word: self.text.chars().take(60).collect(), problem }
     }
 }
 

@@ -39,8 +39,18 @@ const ARP_KEYS: &[&str] = &["op", "sha", "tha"];
 /// Words that stand alone.
 const BARE_KEYS: &[&str] = &["df", "mf", "rf", "sack-perm", "dei"];
 
+/// Twice the longest data of a raw frame, which is longer than any other packet, and room for the keys.
+const MAX_TEXT: usize = 2 * MAX_RAW + 0x1_0000;
+
+/// The most bytes of a raw frame.
+const MAX_RAW: usize = 0xf_ffff;
+
 /// Parses a whole text.
 pub(super) fn parse(text: &str) -> Result<Spec, SpecError> {
+    if text.len() > MAX_TEXT {
+        let word = Word { text: "", offset: 0 };
+        return Err(word.error(SpecProblem::TextTooLong(text.len())));
+    }
     let words = words(text)?;
     let end = Word { text: "", offset: text.len() };
     let mut parser = Parser { words: &words, at: 0, end };
@@ -200,7 +210,7 @@ impl<'a> Parser<'_, 'a> {
             self.end.error(SpecProblem::Ambiguous { what: "say ethertype=, such as 0x86dd" })
         })?;
         let data = keys.data()?.unwrap_or_default();
-        let too_long = data.len() > 0xf_ffff;
+        let too_long = data.len() > MAX_RAW;
         if too_long && let Some(key) = keys.word("data").or(keys.word("len")) {
             return Err(key.error(SpecProblem::BadValue { expected: "at most 1048575 bytes" }));
         }
@@ -617,11 +627,9 @@ impl<'a> Keys<'a> {
         }
         let tci = vlan.map(|id| id | (u16::from(dei) << 12) | (pcp.unwrap_or(0) << 13));
         let spec = Spec { mac, vlan: tci, net, pad, cut };
-        let whole = Spec { cut: 0, ..spec.clone() }.build().map_err(|error| SpecError {
-            offset: 0,
-            word: String::new(),
-            problem: SpecProblem::Build(error),
-        })?;
+        let long = self.word("data").or(self.word("len")).unwrap_or(Word { text: "", offset: 0 });
+        let whole =
+            Spec { cut: 0, ..spec.clone() }.build().map_err(|error| long.error(SpecProblem::Build(error)))?;
         if let Some(word) = self.word("cut")
             && cut > whole.l3().len()
         {

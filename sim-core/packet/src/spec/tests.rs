@@ -117,7 +117,7 @@ fn refusals_point_at_the_word() {
         ("udp 1.2.3.4:5 > 6.7.8.9:10 smac=02:00:00:00:00:01", 27, "both"),
         ("udp 1.2.3.4:5 > 6.7.8.9:10 cut=29", 27, "fewer bytes"),
         ("udp 1.2.3.4:5 > 6.7.8.9:10 data=\"x", 32, "closing"),
-        ("udp 1.2.3.4:5 > 6.7.8.9:10 len=65536", 0, "65535"),
+        ("udp 1.2.3.4:5 > 6.7.8.9:10 len=65536", 27, "65535"),
         ("arp 1.2.3.4 > 1.2.3.5", 21, "sha="),
         ("ip 1.2.3.4 > 6.7.8.9", 20, "proto="),
     ] {
@@ -125,6 +125,9 @@ fn refusals_point_at_the_word() {
         assert!(error.to_string().contains(part), "{text}: {error}");
         assert_eq!(error.offset, offset, "{text}: {error}");
     }
+    let long = format!("udp 1.2.3.4:5 > 6.7.8.9:10 {}", "x".repeat(1000));
+    assert_eq!(parse(&long).expect_err("no key").word.len(), 60);
+    assert!(parse(&" ".repeat(3_000_000)).is_err());
 }
 
 #[test]
