@@ -19,9 +19,8 @@
 //!
 //! The keys, their values and defaults are in `docs/packets.md`.
 //!
-//! [`parse`] and [`print`] are inverse: `parse(print(packet))` is the packet, byte for byte, for every packet whatever its bytes (up to 1048575 of
-//! them, and 32 bits of missing ones); and
-//! `print(parse(text))` is the canonical form of a text, which prints as itself. What the words of a protocol cannot say is printed as `raw`.
+//! [`parse`] and [`print()`] are inverse: `parse(print(packet))` is the packet, byte for byte, for every packet whatever its bytes (up to 1048575 of
+//! them, and 32 bits of missing ones); and `print(parse(text))` is the canonical form of a text, which prints as itself. What the words of a protocol cannot say is printed as `raw`.
 //! Nothing is guessed: a text that leaves something open (a port, an ICMP type) or says it twice is refused with the place and the reason.
 
 mod ast;
