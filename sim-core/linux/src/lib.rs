@@ -21,6 +21,7 @@ pub mod limits;
 pub mod nat;
 pub mod netfilter;
 pub mod netns;
+pub mod pipeline;
 pub mod reason;
 pub mod skb;
 pub mod sysctl;

@@ -199,6 +199,9 @@ fn other<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId, protocol:
             return Next::unknown(Because::Device(DevId(tunnel as u32)));
         }
     }
+    if protocol == 136 {
+        return Next::not_modelled("UDP-Lite");
+    }
     match &cx.ns.links.sockets {
         Some(sockets) => {
             if let Some(found) = socket::raw(sockets, &arrival(&flight.skb, dev, 0, 0)) {
@@ -206,7 +209,7 @@ fn other<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId, protocol:
             }
         }
         // SCTP, DCCP and L2TP are protocols that a module may have brought.
-        None if matches!(protocol, 33 | 115 | 132 | 136) && !closed(cx.ns, protocol, 0) => {
+        None if matches!(protocol, 33 | 115 | 132) && !closed(cx.ns, protocol, 0) => {
             return assumed(cx, &flight.skb, 0);
         }
         None => {}

@@ -20,6 +20,8 @@ mod output;
 mod reject;
 mod rx;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod xmit;
 
 use std::collections::VecDeque;

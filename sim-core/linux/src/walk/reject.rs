@@ -176,7 +176,8 @@ pub(super) fn no_socket<S: Sink>(cx: &mut Cx<'_, S>, skb: &Skb, tcp: &TcpFields)
         return not(cx, "answers that carry the packet's IP options are not modelled");
     }
     let mark = icmp::reply_mark(cx, skb);
-    let tos = skb.ip.tos;
+    // Without the ECN bits, seen on 6.18.
+    let tos = skb.ip.tos & 0xfc;
     let key = FlowKey {
         dst: skb.ip.src,
         src: skb.ip.dst,

@@ -1,0 +1,630 @@
+//! Walks through a namespace without rules: an uplink, two hosts on veths, a bridge with two ports. What is expected here was seen on
+//! Linux 6.18 with the same namespace and the same packets.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use pktwalk_packet::{EtherType, Ipv4Fields, MacAddr, Packet};
+
+use super::{Inject, build, walk};
+use crate::choice::Seeded;
+use crate::config::*;
+use crate::ids::SourceLine;
+use crate::netns::{NetNs, NetNsState};
+use crate::pipeline;
+use crate::reason::{Disposition, DropCode, End};
+use crate::skb::{MadeBy, SkbSocket};
+use crate::trace::{Recorder, Step};
+
+const POD_A: &str = "10.0.1.2";
+const POD_B: &str = "10.0.2.2";
+const NODE: &str = "192.168.50.1";
+
+fn addr(text: &str) -> u32 {
+    u32::from(text.parse::<Ipv4Addr>().expect("an address"))
+}
+
+fn mac(peer: u8, index: u32) -> MacAddr {
+    MacAddr([2, 0, 0, 0, peer, index as u8])
+}
+
+fn device(name: &str, ifindex: u32, kind: DeviceKind, addresses: &[(&str, u8)]) -> Device {
+    Device {
+        name: name.to_owned(),
+        ifindex,
+        mac: Some(if kind == DeviceKind::Loopback { MacAddr::default() } else { mac(0, ifindex) }),
+        mtu: if kind == DeviceKind::Loopback { 65536 } else { 1500 },
+        up: true,
+        carrier: true,
+        no_arp: false,
+        promisc: false,
+        master: None,
+        port: BridgePort::default(),
+        group: 0,
+        addresses: addresses
+            .iter()
+            .map(|(local, prefix_len)| {
+                let local: Ipv4Addr = local.parse().expect("an address");
+                let host = kind == DeviceKind::Loopback;
+                Address {
+                    local: IpAddr::V4(local),
+                    prefix_len: *prefix_len,
+                    peer: None,
+                    broadcast: (!host).then(|| Ipv4Addr::from(u32::from(local) | (u32::MAX >> prefix_len))),
+                    scope: if host { 254 } else { 0 },
+                    secondary: false,
+                }
+            })
+            .collect(),
+        kind,
+        source: SourceLine::default(),
+    }
+}
+
+fn route(dst: &str, via: Option<&str>, dev: Option<&str>) -> Route {
+    Route {
+        table: 254,
+        kind: RouteType::Unicast,
+        dst: dst.parse().expect("a prefix"),
+        tos: 0,
+        metric: 0,
+        scope: if via.is_some() { 0 } else { 253 },
+        protocol: "static".to_owned(),
+        prefsrc: None,
+        nexthops: dev
+            .map(|dev| Nexthop {
+                via: via.map(|via| via.parse().expect("an address")),
+                dev: Some(dev.to_owned()),
+                weight: 1,
+                onlink: false,
+                dead: false,
+                linkdown: false,
+            })
+            .into_iter()
+            .collect(),
+        mtu: None,
+        mtu_lock: false,
+        source: SourceLine::default(),
+        origin: None,
+    }
+}
+
+fn typed(kind: RouteType, dst: &str) -> Route {
+    Route { kind, scope: 0, ..route(dst, None, None) }
+}
+
+fn world() -> NetNsConfig {
+    let veth = |index: u32| DeviceKind::Veth { peer_ifindex: None, peer_netns: Some(index as i32) };
+    let mut config = NetNsConfig {
+        devices: vec![
+            device("lo", 1, DeviceKind::Loopback, &[("127.0.0.1", 8)]),
+            device("eth0", 2, DeviceKind::Physical, &[(NODE, 24)]),
+            device("va", 3, veth(3), &[]),
+            device("vb", 4, veth(4), &[]),
+            device("br0", 5, DeviceKind::Bridge { vlan_filtering: false }, &[("172.20.0.1", 16)]),
+            device("p0", 6, veth(6), &[]),
+            device("p1", 7, veth(7), &[]),
+            device("dum", 8, DeviceKind::Dummy, &[]),
+            device("tun", 9, DeviceKind::Other("ipip".to_owned()), &[]),
+        ],
+        routes: vec![
+            Route { prefsrc: NODE.parse().ok(), ..route("192.168.50.0/24", None, Some("eth0")) },
+            Route { prefsrc: "172.20.0.1".parse().ok(), ..route("172.20.0.0/16", None, Some("br0")) },
+            route("10.0.1.2/32", None, Some("va")),
+            route("10.0.2.2/32", None, Some("vb")),
+            route("10.0.3.0/24", None, Some("dum")),
+            route("10.0.4.0/24", None, Some("tun")),
+            route("203.0.113.0/24", Some("192.168.50.254"), Some("eth0")),
+            typed(RouteType::Blackhole, "198.18.1.0/24"),
+            typed(RouteType::Unreachable, "198.18.2.0/24"),
+            typed(RouteType::Prohibit, "198.18.3.0/24"),
+            typed(RouteType::Throw, "198.18.4.0/24"),
+        ],
+        sockets: Some(Vec::new()),
+        ..NetNsConfig::default()
+    };
+    for port in 5..=6 {
+        config.devices[port].master = Some("br0".to_owned());
+    }
+    for (dev, index, host) in [
+        ("eth0", 2, "192.168.50.254"),
+        ("eth0", 2, "192.168.50.20"),
+        ("va", 3, POD_A),
+        ("vb", 4, POD_B),
+        ("br0", 6, "172.20.0.10"),
+        ("br0", 7, "172.20.0.11"),
+    ] {
+        config.neighbours.push(Neighbour {
+            dev: dev.to_owned(),
+            addr: host.parse().expect("an address"),
+            mac: Some(mac(1, index)),
+            state: NudState::Permanent,
+            source: SourceLine::default(),
+        });
+    }
+    set(&mut config, "net.ipv4.ip_forward", "1");
+    config
+}
+
+fn set(config: &mut NetNsConfig, key: &str, value: &str) {
+    config.sysctls.insert(key.to_owned(), value.to_owned());
+}
+
+#[derive(Clone, Copy)]
+struct Ip<'a> {
+    src: &'a str,
+    dst: &'a str,
+    protocol: u8,
+    ttl: u8,
+    tos: u8,
+    df: bool,
+}
+
+fn ip<'a>(src: &'a str, dst: &'a str, protocol: u8) -> Ip<'a> {
+    Ip { src, dst, protocol, ttl: 64, tos: 0, df: false }
+}
+
+impl Ip<'_> {
+    fn with(self, payload: &[u8]) -> Packet {
+        let header = build::Header {
+            src: addr(self.src),
+            dst: addr(self.dst),
+            protocol: self.protocol,
+            tos: self.tos,
+            ttl: self.ttl,
+            id: 1,
+            dont_fragment: self.df,
+        };
+        let mut payload = payload.to_vec();
+        let pseudo = pktwalk_packet::checksum::pseudo_header(
+            header.src,
+            header.dst,
+            self.protocol,
+            payload.len() as u32,
+        );
+        match self.protocol {
+            1 => build::put_checksum(&mut payload, 2, 0),
+            6 => build::put_checksum(&mut payload, 16, pseudo),
+            17 => build::put_checksum(&mut payload, 6, pseudo),
+            _ => {}
+        }
+        build::packet(header, &payload)
+    }
+}
+
+fn udp(src: &str, dst: &str, data: usize) -> Packet {
+    ip(src, dst, 17).with(&udp_bytes(data))
+}
+
+fn udp_bytes(data: usize) -> Vec<u8> {
+    let mut bytes = vec![0x03, 0xe8, 0, 53];
+    bytes.extend_from_slice(&((8 + data) as u16).to_be_bytes());
+    bytes.extend_from_slice(&[0, 0]);
+    bytes.resize(8 + data, b'x');
+    bytes
+}
+
+fn tcp_bytes(flags: u8) -> Vec<u8> {
+    let mut bytes = vec![0x03, 0xe8, 0, 53, 0, 0, 3, 0xe8, 0, 0, 0, 77, 0x50, flags];
+    bytes.resize(20, 0);
+    bytes
+}
+
+fn echo(src: &str, dst: &str) -> Packet {
+    ip(src, dst, 1).with(&[8, 0, 0, 0, 0, 1, 0, 2, b'a', b'b'])
+}
+
+/// Walks packets through one namespace one after the other.
+struct Run {
+    ns: NetNs,
+    state: NetNsState,
+    recorder: Recorder,
+}
+
+impl Run {
+    fn new(config: NetNsConfig) -> Run {
+        Run { ns: NetNs::compile(config).0, state: NetNsState::default(), recorder: Recorder::default() }
+    }
+
+    fn inject(&mut self, inject: Inject) -> End {
+        self.recorder = Recorder::default();
+        let end = walk(&self.ns, &mut self.state, inject, &mut Seeded::new(1), &mut self.recorder);
+        for packet in &self.recorder.packets {
+            if let Err(misstep) = pipeline::check(packet) {
+                panic!("{misstep}: {:#?}", packet.steps);
+            }
+            assert!(packet.end.is_some());
+        }
+        end
+    }
+
+    fn rx(&mut self, dev: &str, packet: Packet) -> End {
+        let dev = self.ns.dev(dev).expect("a device");
+        self.inject(Inject::Rx { dev, packet })
+    }
+
+    fn local(&mut self, packet: Packet) -> End {
+        self.inject(Inject::Local { packet, socket: SkbSocket::default() })
+    }
+
+    /// Device name and IPv4 header of every frame, of the given packet first.
+    fn frames(&self) -> Vec<(String, Ipv4Fields)> {
+        let mut frames = Vec::new();
+        for packet in &self.recorder.packets {
+            for (dev, frame) in &packet.frames {
+                let ip = Ipv4Fields::parse(frame.l3()).expect("IPv4");
+                frames.push((self.ns.device(*dev).name.clone(), ip));
+            }
+        }
+        frames
+    }
+
+    /// The ICMP type and code, and what of it lies at bytes 4 to 7, of the only answer.
+    fn icmp(&self) -> (u8, u8, u32) {
+        let answer = self.recorder.packets.get(1).expect("an answer");
+        let l4 = &answer.start.l3()[20..];
+        assert_eq!(pktwalk_packet::checksum::checksum(l4), 0);
+        (l4[0], l4[1], u32::from_be_bytes([l4[4], l4[5], l4[6], l4[7]]))
+    }
+}
+
+fn forwarded() -> End {
+    End::plain(Disposition::Forwarded)
+}
+
+fn code(end: End) -> (Disposition, Option<DropCode>) {
+    (end.disposition, end.code)
+}
+
+#[test]
+fn forwards_with_a_lower_ttl_and_a_new_frame() {
+    let mut run = Run::new(world());
+    assert_eq!(run.rx("va", udp(POD_A, POD_B, 1)), forwarded());
+    let frames = run.frames();
+    assert_eq!(frames.len(), 1);
+    assert_eq!((frames[0].0.as_str(), frames[0].1.ttl), ("vb", 63));
+    let frame = &run.recorder.packets[0].frames[0].1;
+    assert_eq!((frame.mac_dst(), frame.mac_src()), (Some(mac(1, 4)), Some(mac(0, 4))));
+    assert_eq!(pktwalk_packet::checksum::checksum(&frame.l3()[..20]), 0);
+}
+
+#[test]
+fn every_kind_of_route() {
+    use Disposition::{Delivered, Dropped, Rejected, Unknown};
+    let mut run = Run::new(world());
+    for (dst, want, answer) in [
+        ("198.18.1.1", (Dropped, Some(DropCode::RouteBlackhole)), None),
+        ("198.18.2.1", (Rejected, Some(DropCode::RouteUnreachable)), Some((3, 1, 0))),
+        ("198.18.3.1", (Rejected, Some(DropCode::RouteProhibit)), Some((3, 13, 0))),
+        ("198.18.4.1", (Rejected, Some(DropCode::NoRoute)), Some((3, 0, 0))),
+        ("8.8.8.8", (Rejected, Some(DropCode::NoRoute)), Some((3, 0, 0))),
+        ("10.0.3.1", (Dropped, Some(DropCode::DummyDevice)), None),
+        ("10.0.4.1", (Unknown, None), None),
+        (NODE, (Rejected, Some(DropCode::NoSocket)), Some((3, 3, 0))),
+        ("0.0.0.0", (Dropped, Some(DropCode::InvalidDest)), None),
+        ("127.0.0.1", (Dropped, Some(DropCode::MartianLoopbackDest)), None),
+        ("224.1.1.1", (Dropped, Some(DropCode::NoMulticastMember)), None),
+        ("192.168.50.255", (Dropped, Some(DropCode::NoSocket)), None),
+    ] {
+        run.state = NetNsState::default();
+        assert_eq!(code(run.rx("va", udp(POD_A, dst, 1))), want, "{dst}");
+        assert_eq!(run.recorder.packets.len() > 1, answer.is_some(), "{dst}");
+        if let Some(answer) = answer {
+            assert_eq!(run.icmp(), answer, "{dst}");
+            assert_eq!(run.frames().last().map(|f| f.0.as_str()), Some("va"));
+        }
+    }
+    assert_eq!(run.rx("va", echo(POD_A, NODE)).disposition, Delivered);
+}
+
+#[test]
+fn martian_sources() {
+    let mut run = Run::new(world());
+    for (src, want) in [
+        ("127.0.0.1", DropCode::MartianLoopbackSource),
+        ("224.0.0.5", DropCode::InvalidSource),
+        ("255.255.255.255", DropCode::InvalidSource),
+        ("0.0.0.0", DropCode::InvalidSource),
+        (NODE, DropCode::LocalSource),
+    ] {
+        assert_eq!(code(run.rx("va", udp(src, POD_B, 1))), (Disposition::Dropped, Some(want)), "{src}");
+    }
+    let mut config = world();
+    set(&mut config, "net.ipv4.conf.all.rp_filter", "1");
+    config.devices[2].addresses = device("x", 0, DeviceKind::Dummy, &[("10.9.0.1", 24)]).addresses;
+    let mut run = Run::new(config);
+    let dropped = |code| (Disposition::Dropped, Some(code));
+    assert_eq!(code(run.rx("va", udp("203.0.113.5", POD_B, 1))), dropped(DropCode::RpFilterStrict));
+    assert_eq!(code(run.rx("va", udp("8.8.8.8", POD_B, 1))), dropped(DropCode::RpFilterNoRoute));
+}
+
+#[test]
+fn broken_headers() {
+    let mut run = Run::new(world());
+    let dropped = |code| (Disposition::Dropped, Some(code));
+    let broken = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = udp(POD_A, POD_B, 4).l3().to_vec();
+        change(&mut bytes);
+        Packet::from_l3(EtherType::IPV4, bytes)
+    };
+    assert_eq!(code(run.rx("va", broken(&|b| b[0] = 0x65))), dropped(DropCode::BadIpHeader));
+    assert_eq!(code(run.rx("va", broken(&|b| b[0] = 0x44))), dropped(DropCode::BadIpHeader));
+    assert_eq!(code(run.rx("va", broken(&|b| b[10] ^= 1))), dropped(DropCode::BadIpChecksum));
+    assert_eq!(code(run.rx("va", broken(&|b| b.truncate(25)))), dropped(DropCode::Truncated));
+    assert_eq!(code(run.rx("va", broken(&|b| b.truncate(15)))), dropped(DropCode::BadIpHeader));
+    assert_eq!(run.rx("va", broken(&|b| b.extend_from_slice(&[0; 9]))), forwarded());
+    assert_eq!(run.frames()[0].1.total_len, 32);
+    assert_eq!(run.recorder.packets[0].frames[0].1.l3().len(), 32);
+    let mut other = udp(POD_A, POD_B, 1);
+    other.set_mac_header(MacAddr([2, 9, 9, 9, 9, 9]), mac(1, 3));
+    assert_eq!(code(run.rx("va", other)), dropped(DropCode::OtherHost));
+    let mut link = udp(POD_A, POD_B, 1);
+    link.set_mac_header(MacAddr::BROADCAST, mac(1, 3));
+    assert_eq!(code(run.rx("va", link)), dropped(DropCode::LinkBroadcastForward));
+    let strange =
+        Packet::from_ethernet([&[2, 0, 0, 0, 0, 3, 2, 0, 0, 0, 1, 3, 0x88, 0xb5][..], &[0; 30]].concat());
+    assert_eq!(code(run.rx("va", strange.expect("a frame"))), dropped(DropCode::UnhandledProtocol));
+    for vlan in [0u8, 5] {
+        let mut tagged = vec![2, 0, 0, 0, 0, 3, 2, 0, 0, 0, 1, 3, 0x81, 0, 0, vlan, 0x08, 0];
+        tagged.extend_from_slice(udp(POD_A, POD_B, 1).l3());
+        let end = run.rx("va", Packet::from_ethernet(tagged).expect("a frame"));
+        let want = if vlan == 0 { (Disposition::Forwarded, None) } else { dropped(DropCode::OtherHost) };
+        assert_eq!(code(end), want);
+    }
+}
+
+#[test]
+fn ttl_and_mtu() {
+    let mut config = world();
+    config.routes[3].mtu = Some(1200);
+    let mut run = Run::new(config);
+    let expired = Ip { ttl: 1, tos: 0x1f, ..ip(POD_A, POD_B, 17) }.with(&udp_bytes(1));
+    assert_eq!(code(run.rx("va", expired)), (Disposition::Rejected, Some(DropCode::TtlExpired)));
+    assert_eq!(run.icmp(), (11, 0, 0));
+    let frames = run.frames();
+    assert_eq!((frames[0].1.tos, frames[0].1.total_len), (0xde, 57));
+    assert_eq!(frames[0].1.src, addr(NODE));
+
+    let big = Ip { df: true, ..ip(POD_A, POD_B, 17) }.with(&udp_bytes(1300));
+    assert_eq!(code(run.rx("va", big)), (Disposition::Rejected, Some(DropCode::FragNeeded)));
+    assert_eq!(run.icmp(), (3, 4, 1200));
+    assert_eq!(run.frames()[0].1.total_len, 576);
+
+    assert_eq!(run.rx("va", udp(POD_A, POD_B, 1300)), forwarded());
+    let frames: Vec<_> =
+        run.frames().iter().map(|(_, f)| (f.total_len, f.frag_offset, f.more_fragments)).collect();
+    assert_eq!(frames, [(1196, 0, true), (152, 0x93, false)]);
+}
+
+#[test]
+fn answers_of_the_transport_layer() {
+    let mut run = Run::new(world());
+    let rejected = |code| (Disposition::Rejected, Some(code));
+    let dropped = |code| (Disposition::Dropped, Some(code));
+    let syn = Ip { tos: 0x1f, ..ip(POD_A, NODE, 6) }.with(&tcp_bytes(2));
+    assert_eq!(code(run.rx("va", syn)), rejected(DropCode::NoSocket));
+    let reset = &run.recorder.packets[1];
+    assert_eq!(reset.made_by, MadeBy::TcpReset);
+    let frame = reset.frames[0].1.l3();
+    let fields = Ipv4Fields::parse(frame).expect("IPv4");
+    assert_eq!((fields.tos, fields.id, fields.dont_fragment, fields.total_len), (0x1c, 0, true, 40));
+    assert_eq!(frame[20..], *b"\x00\x35\x03\xe8\0\0\0\0\0\0\x03\xe9\x50\x14\0\0\xaa\x1f\0\0");
+    let reset = ip(POD_A, NODE, 6).with(&tcp_bytes(4));
+    assert_eq!(code(run.rx("va", reset)), dropped(DropCode::NoSocket));
+    assert_eq!(code(run.rx("va", ip(POD_A, NODE, 200).with(&[0; 24]))), rejected(DropCode::NoProtocol));
+    assert_eq!(run.icmp(), (3, 2, 0));
+    for (protocol, at, bytes, want) in [
+        (6, 36, tcp_bytes(2), DropCode::TcpChecksum),
+        (17, 26, udp_bytes(1), DropCode::UdpChecksum),
+        (1, 22, vec![8, 0, 0, 0, 0, 1, 0, 2], DropCode::IcmpChecksum),
+    ] {
+        let mut bad = ip(POD_A, NODE, protocol).with(&bytes);
+        bad.l3_mut()[at] ^= 0x55;
+        assert_eq!(code(run.rx("va", bad)), dropped(want));
+    }
+    assert_eq!(code(run.rx("va", ip(POD_A, NODE, 1).with(&[19; 8]))), dropped(DropCode::IcmpUnhandled));
+    let many = echo(POD_A, "224.0.0.1");
+    assert_eq!(code(run.rx("va", many)), dropped(DropCode::IcmpUnhandled));
+    assert_eq!(run.rx("va", echo(POD_A, NODE)).disposition, Disposition::Delivered);
+    let frames = run.frames();
+    assert_eq!((frames[0].0.as_str(), frames[0].1.src, frames[0].1.dst), ("va", addr(NODE), addr(POD_A)));
+}
+
+#[test]
+fn sockets_take_what_fits_them_best() {
+    let mut config = world();
+    let socket = |protocol, local: &str, dev: Option<&str>, v6_only| Socket {
+        protocol,
+        local: local.parse().expect("an address"),
+        port: 53,
+        remote: None,
+        dev: dev.map(str::to_owned),
+        v6_only,
+        listening: protocol == 6,
+        owner: None,
+        uid: None,
+    };
+    config.sockets = Some(vec![
+        socket(17, "::", None, true),
+        socket(17, "0.0.0.0", None, false),
+        socket(17, NODE, Some("vb"), false),
+        socket(17, NODE, None, false),
+        socket(6, "::", None, false),
+    ]);
+    let mut run = Run::new(config);
+    let taken = |run: &Run| match run.recorder.packets[0].steps.last().map(|s| s.step) {
+        Some(Step::Deliver { socket, .. }) => socket,
+        _ => None,
+    };
+    run.rx("va", udp(POD_A, NODE, 1));
+    assert_eq!(taken(&run), Some(3));
+    run.rx("vb", udp(POD_B, NODE, 1));
+    assert_eq!(taken(&run), Some(2));
+    run.rx("va", udp(POD_A, "172.20.0.1", 1));
+    assert_eq!(taken(&run), Some(1));
+    run.rx("va", ip(POD_A, NODE, 6).with(&tcp_bytes(2)));
+    assert_eq!(taken(&run), Some(4));
+}
+
+#[test]
+fn errors_of_routes_are_limited_per_source() {
+    let mut run = Run::new(world());
+    for number in 0..7 {
+        let end = run.rx("va", udp(POD_A, "8.8.8.8", 1));
+        // The limits of error routes and of ICMP messages to a host draw on one account: each error costs twice.
+        let want = if number < 2 { Disposition::Rejected } else { Disposition::Dropped };
+        assert_eq!(end.disposition, want, "{number}");
+    }
+    run.state.now_ns += 1_000_000_000;
+    assert_eq!(run.rx("va", udp(POD_A, "8.8.8.8", 1)).disposition, Disposition::Dropped);
+    run.state.now_ns += 2_000_000_000;
+    assert_eq!(run.rx("va", udp(POD_A, "8.8.8.8", 1)).disposition, Disposition::Rejected);
+}
+
+#[test]
+fn made_here() {
+    let mut run = Run::new(world());
+    assert_eq!(run.local(udp("0.0.0.0", "203.0.113.5", 1)), forwarded());
+    let frames = run.frames();
+    assert_eq!((frames[0].0.as_str(), frames[0].1.src, frames[0].1.ttl), ("eth0", addr(NODE), 64));
+    let frame = &run.recorder.packets[0].frames[0].1;
+    assert_eq!(frame.mac_dst(), Some(mac(1, 2)));
+    let sum = pktwalk_packet::checksum::pseudo_header(addr(NODE), addr("203.0.113.5"), 17, 9);
+    assert_eq!(pktwalk_packet::checksum::finish(pktwalk_packet::checksum::sum(&frame.l3()[20..], sum)), 0);
+    assert_eq!(
+        code(run.local(udp("0.0.0.0", "8.8.8.8", 1))),
+        (Disposition::Dropped, Some(DropCode::NoOutputRoute))
+    );
+    // To an own address: out and in by lo, no socket, and the error is the sender's.
+    assert_eq!(code(run.local(udp(NODE, NODE, 1))), (Disposition::Rejected, Some(DropCode::NoSocket)));
+    assert_eq!(run.recorder.packets.len(), 2);
+    assert_eq!(run.recorder.packets[1].end.map(|e| e.disposition), Some(Disposition::Delivered));
+}
+
+#[test]
+fn forwarding_off_and_devices_down() {
+    let mut config = world();
+    set(&mut config, "net.ipv4.ip_forward", "0");
+    let mut run = Run::new(config);
+    let dropped = |code| (Disposition::Dropped, Some(code));
+    assert_eq!(code(run.rx("va", udp(POD_A, POD_B, 1))), dropped(DropCode::ForwardingOff));
+    let mut config = world();
+    config.devices[2].up = false;
+    let mut run = Run::new(config);
+    assert_eq!(code(run.rx("va", udp(POD_A, POD_B, 1))), dropped(DropCode::DeviceDown));
+    let mut config = world();
+    config.neighbours[3].state = NudState::Failed;
+    let mut run = Run::new(config);
+    let end = run.rx("va", udp(POD_A, POD_B, 1));
+    assert_eq!(code(end), (Disposition::Rejected, Some(DropCode::NeighFailed)));
+    assert_eq!(run.icmp(), (3, 1, 0));
+}
+
+#[test]
+fn redirects() {
+    let mut run = Run::new(world());
+    assert_eq!(run.rx("eth0", udp("192.168.50.20", "203.0.113.5", 1)), forwarded());
+    assert_eq!(run.icmp(), (5, 1, addr("192.168.50.254")));
+    assert_eq!(run.recorder.packets[1].start.l3()[20 + 8 + 8], 63);
+}
+
+#[test]
+fn bridges() {
+    let mut run = Run::new(world());
+    let frame = |dst: MacAddr, packet: Packet| {
+        let mut packet = packet;
+        packet.set_mac_header(dst, mac(1, 6));
+        packet
+    };
+    let (host, other) = ("172.20.0.10", "172.20.0.11");
+    // Unknown: flooded to the other port only. Known after it spoke.
+    assert_eq!(run.rx("p0", frame(mac(1, 7), udp(host, other, 1))), forwarded());
+    assert_eq!(run.frames()[0].0, "p1");
+    assert_eq!(run.frames()[0].1.ttl, 64);
+    // To the bridge itself.
+    let end = run.rx("p0", frame(mac(0, 5), echo(host, "172.20.0.1")));
+    assert_eq!(end.disposition, Disposition::Delivered);
+    assert_eq!(run.frames()[0].0, "p0", "learned");
+    // Everywhere.
+    let end = run.rx("p0", frame(MacAddr::BROADCAST, udp(host, "172.20.255.255", 1)));
+    assert_eq!(code(end), (Disposition::Dropped, Some(DropCode::NoSocket)));
+    assert_eq!(run.recorder.packets[1].made_by, MadeBy::Copy);
+    assert_eq!(run.frames()[0].0, "p1");
+    // Back out of the port that it came by.
+    let end = run.rx("p0", frame(mac(1, 6), udp(host, host, 1)));
+    assert_eq!(code(end), (Disposition::Dropped, Some(DropCode::BridgeNoPort)));
+    let end = run.rx("p0", frame(mac(1, 7), udp(host, other, 1600)));
+    assert_eq!(code(end), (Disposition::Dropped, Some(DropCode::BridgePortMtu)));
+    let mut bad = udp(host, other, 1);
+    bad.set_mac_header(mac(1, 7), MacAddr([1, 0, 0, 0, 0, 1]));
+    assert_eq!(code(run.rx("p0", bad)), (Disposition::Dropped, Some(DropCode::BadMacSource)));
+    let mut config = world();
+    config.devices[5].port.forwarding = false;
+    let mut run = Run::new(config);
+    let end = run.rx("p0", frame(mac(1, 7), udp(host, other, 1)));
+    assert_eq!(code(end), (Disposition::Dropped, Some(DropCode::BridgePortState)));
+    let mut config = world();
+    config.devices[5].port.isolated = true;
+    config.devices[6].port.isolated = true;
+    let mut run = Run::new(config);
+    let end = run.rx("p0", frame(mac(1, 7), udp(host, other, 1)));
+    assert_eq!(code(end), (Disposition::Dropped, Some(DropCode::BridgeNoPort)));
+}
+
+fn arp(sender: &str, target: &str) -> Packet {
+    let mut bytes = vec![0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 1, 3];
+    bytes.extend_from_slice(&addr(sender).to_be_bytes());
+    bytes.extend_from_slice(&[0; 6]);
+    bytes.extend_from_slice(&addr(target).to_be_bytes());
+    let mut packet = Packet::from_l3(EtherType::ARP, bytes);
+    packet.set_mac_header(MacAddr::BROADCAST, mac(1, 3));
+    packet
+}
+
+#[test]
+fn arp_answers() {
+    let mut config = world();
+    let ignored = (Disposition::Dropped, Some(DropCode::ArpIgnored));
+    let mut run = Run::new(config.clone());
+    assert_eq!(run.rx("va", arp(POD_A, NODE)).disposition, Disposition::Consumed);
+    let (dev, frame) = &run.recorder.packets[1].frames[0];
+    assert_eq!(run.ns.device(*dev).name, "va");
+    assert_eq!(frame.l3()[6..18], [0, 2, 2, 0, 0, 0, 0, 3, 192, 168, 50, 1]);
+    assert_eq!(code(run.rx("va", arp(POD_A, "203.0.113.9"))), ignored);
+    set(&mut config, "net.ipv4.conf.va.proxy_arp", "1");
+    let mut run = Run::new(config.clone());
+    assert_eq!(run.rx("va", arp(POD_A, "203.0.113.9")).disposition, Disposition::Consumed);
+    assert_eq!(code(run.rx("va", arp(POD_A, POD_A))), ignored);
+    set(&mut config, "net.ipv4.conf.all.arp_ignore", "1");
+    let mut run = Run::new(config);
+    assert_eq!(code(run.rx("va", arp(POD_A, NODE))), ignored);
+}
+
+#[test]
+fn no_bytes_break_the_walk() {
+    let mut run = Run::new(world());
+    let mut seed = Seeded::new(3);
+    for packet in
+        [udp(POD_A, NODE, 20), echo(POD_A, POD_B), ip(POD_A, NODE, 6).with(&tcp_bytes(2)), arp(POD_A, NODE)]
+    {
+        for cut in 0..=packet.l3().len() {
+            let short = Packet::from_l3(packet.ethertype(), packet.l3()[..cut].to_vec());
+            run.rx("va", short.clone());
+            run.rx("p0", short.clone());
+            run.local(short);
+        }
+        for _ in 0..400 {
+            let mut bytes = packet.l3().to_vec();
+            for _ in 0..=seed.next_u64() % 3 {
+                let at = seed.next_u64() as usize % bytes.len();
+                bytes[at] = seed.next_u64() as u8;
+            }
+            if seed.next_u64() % 2 == 0 && packet.ethertype() == EtherType::IPV4 {
+                build::set_header_checksum(&mut bytes);
+            }
+            let broken = Packet::from_l3(packet.ethertype(), bytes);
+            run.rx("va", broken.clone());
+            run.rx("p0", broken.clone());
+            run.local(broken);
+        }
+    }
+}
