@@ -1,6 +1,6 @@
 //! Every bound of a walk, in one place. Reaching one is a disposition, never a hang.
 
-/// Depth of chain jumps (the kernel refuses deeper ones: 16 in nf_tables, the number of user chains in x_tables).
+/// Depth of chain jumps (the kernel refuses deeper ones: 15 in nf_tables, the number of user chains in x_tables).
 pub const JUMP_DEPTH: usize = 512;
 
 /// How many times packets may visit a namespace's receive or output path within one walk, children included.

@@ -141,6 +141,7 @@ impl<'a> Compiler<'a> {
                 (info.first, info.end) = (first, end);
             }
         }
+        self.refuse_loops(table, first_chain);
         // A table of x_tables has all its built-in chains, named in the file or not.
         if backend == Backend::Legacy {
             for &hook in table.name.hooks() {
@@ -215,6 +216,63 @@ impl<'a> Compiler<'a> {
         let target = self.target(table, rule, chains);
         self.program.heads.push(head);
         self.program.targets.push(target);
+    }
+
+    /// Remarks on chains that call themselves, by whatever way: the kernel loads no such table. Walks that meet one end at a bound.
+    fn refuse_loops(&mut self, table: &Table, first_chain: usize) {
+        #[derive(Clone, Copy, PartialEq)]
+        enum Seen {
+            No,
+            Open,
+            Done,
+        }
+        let program = &self.program;
+        let calls = |chain: usize, from: u32| {
+            let info = program.chains.get(chain)?;
+            (from.max(info.first)..info.end).find_map(|rule| match program.targets.get(rule as usize) {
+                Some(TargetOp::Jump(to) | TargetOp::Goto(to)) => Some((rule, to.index())),
+                _ => None,
+            })
+        };
+        let mut seen = vec![Seen::No; program.chains.len()];
+        for start in first_chain..program.chains.len() {
+            let mut stack = vec![(start, 0)];
+            while let Some((chain, next)) = stack.pop() {
+                if next == 0 && seen.get(chain) != Some(&Seen::No) {
+                    continue;
+                }
+                if let Some(seen) = seen.get_mut(chain) {
+                    *seen = Seen::Open;
+                }
+                let Some((rule, to)) = calls(chain, next) else {
+                    if let Some(seen) = seen.get_mut(chain) {
+                        *seen = Seen::Done;
+                    }
+                    continue;
+                };
+                stack.push((chain, rule + 1));
+                match seen.get(to) {
+                    Some(Seen::Open) => {
+                        let info = program.chains.get(chain);
+                        let source = info
+                            .and_then(|info| {
+                                Some((table.chains.get(info.chain_index as usize)?, rule - info.first))
+                            })
+                            .and_then(|(chain, position)| chain.rules.get(position as usize))
+                            .map_or(table.source, |rule| rule.source);
+                        self.diagnostics.push(Diagnostic::error(
+                            source,
+                            format!(
+                                "this rule of table {} closes a loop of chains, which the kernel refuses",
+                                table.name
+                            ),
+                        ));
+                    }
+                    Some(Seen::No) => stack.push((to, 0)),
+                    Some(Seen::Done) | None => {}
+                }
+            }
+        }
     }
 
     fn push(&mut self, matcher: Matcher, position: u16) {

@@ -1,7 +1,7 @@
 //! Running one base chain: `ipt_do_table` and `nft_do_chain`.
 //!
 //! Both go through rules in order, IP part first, then matches as written, the first that fails ending the rule; both keep a stack of calls.
-//! They differ in how deep calls may nest (nf_tables: 16), in what is told of a packet that a match drops (x_tables: nothing, the rule did not
+//! They differ in how deep calls may nest (nf_tables: 15), in what is told of a packet that a match drops (x_tables: nothing, the rule did not
 //! match; nf_tables: the rule's verdict was drop), and in the expressions that iptables-nft uses in place of some matches.
 
 use super::matches::{self, Outcome};
@@ -17,8 +17,11 @@ use crate::reason::{Because, Disposition, DropCode, End, Locus};
 use crate::skb::Skb;
 use crate::trace::{RuleVerdict, Sink, Step};
 
-/// `NFT_JUMP_STACK_SIZE`.
-const NFT_JUMP_DEPTH: usize = 16;
+/// How deep calls of nf_tables may nest: one less than `NFT_JUMP_STACK_SIZE`. `nft_chain_validate` refuses a ruleset that goes deeper.
+const NFT_JUMP_DEPTH: usize = 15;
+
+/// What a step counts against the bound on rules: a loop of a few rules shall not fill the memory of who records steps.
+const STEP_COST: u64 = 64;
 
 /// What the matches of a rule say together.
 enum RuleOutcome {
@@ -59,7 +62,7 @@ pub(crate) fn run_chain<S: Sink>(
             (index, RuleOutcome::Yes) => index,
             (_, RuleOutcome::No) => {
                 let passed = info.end - told;
-                budget = budget.saturating_sub(u64::from(info.end - next) + 1);
+                budget = budget.saturating_sub(u64::from(info.end - next) + STEP_COST);
                 if chain == base && stack.is_empty() {
                     return policy_end(cx, at, base, passed, policy, skb);
                 }
@@ -99,7 +102,7 @@ pub(crate) fn run_chain<S: Sink>(
                 return ChainVerdict::End(End::unknown(because));
             }
         };
-        budget = budget.saturating_sub(u64::from(rule + 1 - next));
+        budget = budget.saturating_sub(u64::from(rule + 1 - next) + STEP_COST);
         if budget == 0 {
             return ChainVerdict::End(End::plain(Disposition::LimitReached));
         }

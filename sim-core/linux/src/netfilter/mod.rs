@@ -12,6 +12,8 @@ mod program;
 mod references;
 mod state;
 mod targets;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use eval::run_chain;
 pub use hooks::run_hook;

@@ -1,6 +1,6 @@
 //! `tcp`, `udp`, `icmp`, `multiport`: ports, flags and types of the transport header (`xt_tcpudp`, `xt_multiport`, `ip_tables`).
 //!
-//! None of them holds for second and later fragments, whatever is inverted.
+//! None of them holds for second and later fragments, whatever is inverted; but see [`payload`].
 
 use std::ops::RangeInclusive;
 
@@ -72,16 +72,15 @@ pub(super) fn udp(skb: &Skb, sport: Ports, dport: Ports) -> Outcome {
     }
 }
 
-/// The `payload` expressions of nf_tables: bytes that are not there end the rule, they do not drop the packet.
+/// The `payload` expressions of nf_tables: bytes that are not there end the rule, they do not drop the packet. What follows the IP header of a
+/// later fragment is read as if it were a transport header (`nft_payload_fast_eval` of 6.18 does not ask; seen on the kernel), as long as it
+/// lies in the linear part of the buffer, which is taken to be all of it.
 pub(super) fn payload(
     skb: &Skb,
     sport: Option<Ports>,
     dport: Option<Ports>,
     flags: Option<TcpFlagsTest>,
 ) -> Outcome {
-    if skb.ip.frag_offset != 0 {
-        return Outcome::No;
-    }
     for (test, at) in [(sport, 0), (dport, 2)] {
         let Some(test) = test else { continue };
         match transport(skb, at + 2) {
