@@ -92,7 +92,7 @@ pub(super) fn compile(
         protocol_mask: 0,
         flags: 0,
     });
-    let mut tests: Vec<DevTestKey<'_>> = dev_tests.iter().map(|(key, _)| *key).collect();
+    let mut tests: Vec<DevTestKey<'_>> = dev_tests.keys().copied().collect();
     tests.sort_by_key(|key| dev_tests.get(key).copied());
     program.devs = DevTests::new(tests.len(), config.devices.len(), |test, row| {
         let name = row.checked_sub(1).and_then(|dev| config.devices.get(dev)).map_or("", |dev| &dev.name);
