@@ -104,6 +104,8 @@ collect() {
   ip -d -j -p link > "$bundle/ip-link.json"
   ip -j -p addr > "$bundle/ip-addr.json"
   ip -j -p route show table all > "$bundle/ip-route.json"
+  # The JSON form leaves out whether a route's mtu is locked.
+  if ip route show table all | grep -q ' mtu '; then ip route show table all > "$bundle/ip-route"; fi
   ip -j -p rule > "$bundle/ip-rule.json"
   ip -j -p neigh > "$bundle/ip-neigh.json"
   ip neigh show proxy > "$bundle/neigh-proxy"

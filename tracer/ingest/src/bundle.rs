@@ -103,11 +103,12 @@ impl Bundle {
 }
 
 /// The files that are read, at the top of a bundle and in each `netns/NAME/`.
-pub(crate) const FILES: [&str; 27] = [
+pub(crate) const FILES: [&str; 28] = [
     "node.yaml",
     "ip-link.json",
     "ip-addr.json",
     "ip-nexthop.json",
+    "ip-route",
     "ip-route.json",
     "ip-6-route.json",
     "ip-rule.json",
@@ -274,10 +275,10 @@ impl<'s, 'a> NetNsReader<'s, 'a> {
         let mut nexthops = routes::NexthopObjects::default();
         let _ = self.with("ip-nexthop.json", |reader, text| nexthops = routes::nexthop_objects(reader, text));
         let there =
-            self.with("ip-route.json", |reader, text| routes::routes(reader, text, Family::V4, &nexthops));
+            self.with("ip-route.json", |reader, text| routes::routes(reader, text, Family::V4, &beside));
         self.missing(there, MissingState::Routes);
         let _ =
-            self.with("ip-6-route.json", |reader, text| routes::routes(reader, text, Family::V6, &nexthops));
+            self.with("ip-6-route.json", |reader, text| routes::routes(reader, text, Family::V6, &beside));
         let there = self.with("ip-rule.json", |reader, text| rules::rules(reader, text, Family::V4));
         self.missing(there, MissingState::RoutingRules);
         // A rule does not say which family it is of, and the walk is of IPv4: these are checked only.

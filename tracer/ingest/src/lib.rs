@@ -12,6 +12,7 @@
 //! | `ipset-save` | `ipset save` | `pktwalk_linux::ipset` |
 //! | `ip-link.json`, `ip-addr.json` | `ip -d -j link`, `ip -j addr` | devices |
 //! | `ip-route.json`, `ip-6-route.json` | `ip -j route show table all`, `ip -6 ...` | routes |
+//! | `ip-route` | `ip route show table all` | whether the mtu of a route is locked, which the JSON form leaves out |
 //! | `ip-rule.json`, `ip-6-rule.json`, `ip-nexthop.json` | `ip -j rule`, `ip -6 -j rule`, `ip -j nexthop` | routing rules, nexthop objects |
 //! | `ip-neigh.json`, `neigh-proxy` | `ip -j neigh`, `ip neigh show proxy` | neighbours |
 //! | `bridge-fdb.json`, `bridge-vlan.json`, `nsid.json` | `bridge -j fdb`, `bridge -j vlan`, `ip -j netns list-id` | forwarding database; the others are checked only |

@@ -1,8 +1,9 @@
 //! `ip -j route show table all` and `ip -j nexthop`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use pktwalk_linux::config::{Nexthop, Route, RouteType, UnmodelledPoint};
 use pktwalk_linux::hook::Family;
 
@@ -137,10 +138,44 @@ fn nexthop(reader: &mut Reader<'_>, object: &Object, route: &Object) -> Nexthop 
     }
 }
 
+/// Routes whose mtu is locked, as the text of `ip route show table all` tells: destination, table, tos and metric.
+pub(crate) struct Locks(BTreeSet<(IpNet, u32, u8, u32)>);
+
+/// The text form is asked for nothing but what the JSON form of the tool leaves out.
+pub(crate) fn locks(reader: &mut Reader<'_>, text: &[u8]) -> Locks {
+    let mut locks = BTreeSet::new();
+    for (number, line) in reader.lines(text) {
+        if !line.contains(" mtu lock ") {
+            continue;
+        }
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let dst = words.iter().find(|word| kind(word).is_none()).and_then(|word| json::prefix(word, Family::V4));
+        let after = |key: &str| words.iter().position(|word| *word == key).and_then(|at| words.get(at + 1)).copied();
+        let number_after = |key: &str| match after(key) {
+            None => Some(0),
+            Some(text) => json::number(&serde_json::Value::from(text)).and_then(|n| u32::try_from(n).ok()),
+        };
+        match (dst, after("table").map_or(Some(254), table), number_after("tos"), number_after("metric")) {
+            (Some(dst), Some(table), Some(tos), Some(metric)) => {
+                locks.insert((dst, table, u8::try_from(tos).unwrap_or(0), metric));
+            }
+            _ => reader.error(number, "a route with a locked mtu that cannot be read"),
+        }
+    }
+    Locks(locks)
+}
+
+/// What stands beside a route in other files.
+pub(crate) struct Beside<'a> {
+    pub(crate) nexthops: &'a NexthopObjects,
+    /// None where there is no text that tells.
+    pub(crate) locks: Option<&'a Locks>,
+}
+
 /// `ip -j route show table all`.
-pub(crate) fn routes(reader: &mut Reader<'_>, text: &[u8], family: Family, objects: &NexthopObjects) {
+pub(crate) fn routes(reader: &mut Reader<'_>, text: &[u8], family: Family, beside: &Beside<'_>) {
     for object in json::objects(reader, text) {
-        match route(reader, &object, family, objects) {
+        match route(reader, &object, family, beside) {
             Ok(route) => reader.config.routes.push(route),
             Err(message) => {
                 reader.error(object.line, message.clone());
@@ -159,7 +194,7 @@ fn route(
     reader: &mut Reader<'_>,
     object: &Object,
     family: Family,
-    objects: &NexthopObjects,
+    beside: &Beside<'_>,
 ) -> Result<Route, String> {
     let dst_text = object.text("dst").ok_or("a route without dst")?;
     let dst = json::prefix(&dst_text, family).ok_or_else(|| format!("'{dst_text}' is no destination"))?;
@@ -189,13 +224,22 @@ fn route(
     for metrics in object.list("metrics").iter().filter_map(|v| v.as_object()) {
         if let Some(value) = metrics.get("mtu") {
             mtu = json::number_u32(value);
-            mtu_lock = metrics.get("lock").is_some() || metrics.get("mtu_lock").is_some();
+            // The JSON of the tool leaves `lock` out (its text has it); our own writer adds a key for it.
+            match (metrics.get("mtu_lock").map(|lock| lock.as_bool()), beside.locks) {
+                (Some(Some(lock)), _) => mtu_lock = lock,
+                (Some(None), _) => reader.error(object.line, "mtu_lock is neither true nor false"),
+                (None, Some(locks)) => mtu_lock = locks.0.contains(&(dst, table, tos, metric)),
+                (None, None) => reader.warning(
+                    object.line,
+                    format!("route {dst_text}: `ip -j` does not tell whether its mtu is locked (the text in a file ip-route does); not locked is taken"),
+                ),
+            }
             if mtu.is_none() {
                 reader.error(object.line, format!("mtu {value} cannot be read"));
             }
         }
     }
-    let nexthops = nexthops(reader, object, kind, &dst_text, objects)?;
+    let nexthops = nexthops(reader, object, kind, &dst_text, beside.nexthops)?;
     Ok(Route {
         table,
         kind,

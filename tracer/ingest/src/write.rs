@@ -28,7 +28,7 @@ pub struct WriteError {
 }
 
 /// Writes `config` into `dir` (made if it is not there) as a bundle. What stands in [`NetNsConfig::missing`] has no file. Reading it again gives the
-/// same namespace but for source lines and for what the tools' formats do not hold, which is given back, a line each: `mtu lock`, unmodelled
+/// same namespace but for source lines and for what the tools' formats do not hold, which is given back, a line each: unmodelled
 /// selectors, unmodelled state, and the like.
 ///
 /// # Errors
@@ -55,11 +55,11 @@ pub fn write_bundle(dir: &Path, node: &NodeInfo, config: &NetNsConfig) -> Result
     }
     let of = |family| config.routes.iter().filter(move |route| net_family(&route.dst) == family);
     if !missing(MissingState::Routes) {
-        let routes: Vec<Value> = of(Family::V4).map(|r| route(r, &mut out.lost)).collect();
+        let routes: Vec<Value> = of(Family::V4).map(route).collect();
         out.array("ip-route.json", routes)?;
     }
     if of(Family::V6).next().is_some() {
-        let routes: Vec<Value> = of(Family::V6).map(|r| route(r, &mut out.lost)).collect();
+        let routes: Vec<Value> = of(Family::V6).map(route).collect();
         out.array("ip-6-route.json", routes)?;
     }
     if !missing(MissingState::RoutingRules) {
@@ -354,7 +354,7 @@ fn flags(nexthop: &Nexthop) -> Value {
     all.into_iter().filter(|(set, _)| *set).map(|(_, name)| Value::from(name)).collect()
 }
 
-fn route(route: &Route, lost: &mut Vec<String>) -> Value {
+fn route(route: &Route) -> Value {
     let family = net_family(&route.dst);
     let mut map = Map::new();
     let kind = match route.kind {
@@ -399,10 +399,7 @@ fn route(route: &Route, lost: &mut Vec<String>) -> Value {
     }
     map.insert("flags".into(), single.map_or_else(|| json!([]), flags));
     if let Some(mtu) = route.mtu {
-        map.insert("metrics".into(), json!([{"mtu": mtu}]));
-        if route.mtu_lock {
-            lost.push(format!("route {}: that its mtu is locked", route.dst));
-        }
+        map.insert("metrics".into(), json!([{"mtu": mtu, "mtu_lock": route.mtu_lock}]));
     }
     if single.is_none() && !route.nexthops.is_empty() {
         let list: Vec<Value> = route
