@@ -149,8 +149,10 @@ pub(crate) fn locks(reader: &mut Reader<'_>, text: &[u8]) -> Locks {
             continue;
         }
         let words: Vec<&str> = line.split_whitespace().collect();
-        let dst = words.iter().find(|word| kind(word).is_none()).and_then(|word| json::prefix(word, Family::V4));
-        let after = |key: &str| words.iter().position(|word| *word == key).and_then(|at| words.get(at + 1)).copied();
+        let dst =
+            words.iter().find(|word| kind(word).is_none()).and_then(|word| json::prefix(word, Family::V4));
+        let after =
+            |key: &str| words.iter().position(|word| *word == key).and_then(|at| words.get(at + 1)).copied();
         let number_after = |key: &str| match after(key) {
             None => Some(0),
             Some(text) => json::number(&serde_json::Value::from(text)).and_then(|n| u32::try_from(n).ok()),

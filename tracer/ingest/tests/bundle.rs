@@ -450,3 +450,13 @@ fn every_bundle_of_the_scenarios_is_read_without_a_remark() {
         written_again(&bundle);
     }
 }
+
+#[test]
+fn the_text_of_routes_tells_locked_mtus() {
+    let json = br#"[{"dst":"10.0.0.0/8","dev":"a","metrics":[{"mtu":1400}]},{"dst":"10.0.0.0/8","dev":"a","metric":5,"metrics":[{"mtu":1400}]},{"dst":"default","dev":"a","table":"7","metrics":[{"mtu":1300}]}]"#;
+    let text = b"10.0.0.0/8 dev a scope link mtu 1400 \n10.0.0.0/8 dev a metric 5 mtu lock 1400 \ndefault dev a table 7 mtu lock 1300 \n";
+    let bundle = read_files("t", [("ip-route.json", json.as_slice()), ("ip-route", text)]).unwrap();
+    assert_eq!(bundle.remarks().collect::<Vec<_>>(), []);
+    let locks: Vec<_> = bundle.host.config.routes.iter().map(|r| (r.mtu, r.mtu_lock)).collect();
+    assert_eq!(locks, [(Some(1400), false), (Some(1400), true), (Some(1300), true)]);
+}
