@@ -45,6 +45,17 @@ impl<'a> Transport<'a> {
         self.check && !self.is_cut() && !checksum_is_right(self)
     }
 
+    /// Whether the checksum of a UDPlite packet that covers `coverage` bytes is wrong. The kernel takes UDP's number in the pseudo header
+    /// (`udplite_error`), so what real UDPlite senders write is wrong here.
+    pub fn bad_partial_checksum(&self, coverage: usize) -> bool {
+        if !self.check || self.is_cut() {
+            return false;
+        }
+        let start = checksum::pseudo_header(self.src, self.dst, proto::UDP, self.len as u32);
+        let covered = self.bytes.get(..coverage).unwrap_or(self.bytes);
+        checksum::finish(checksum::sum(covered, start)) != 0
+    }
+
     /// Whether the CRC32c of an SCTP packet is wrong.
     pub fn bad_crc(&self) -> bool {
         if !self.check || self.is_cut() {

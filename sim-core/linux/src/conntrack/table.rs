@@ -124,6 +124,12 @@ impl Conntrack {
         id
     }
 
+    /// As [`Conntrack::push`], for tests of translation.
+    #[cfg(test)]
+    pub(crate) fn push_unconfirmed(&mut self, entry: CtEntry) -> CtId {
+        self.push(entry)
+    }
+
     /// Makes lookups find an entry; by its reply tuple only, unless `original`.
     pub(super) fn link(&mut self, id: CtId, original: bool) {
         let Some(entry) = self.entries.get(id.index()) else { return };

@@ -144,6 +144,9 @@ fn udplite(entry: &mut CtEntry, settings: &CtSettings, transport: &Transport<'_>
     if header.checksum == 0 {
         return invalid("UDPlite checksum is missing");
     }
+    if transport.bad_partial_checksum(if coverage == 0 { transport.len } else { coverage }) {
+        return invalid("UDPlite checksum is wrong");
+    }
     let replied = entry.status & status::SEEN_REPLY != 0;
     entry.refresh(if replied { settings.udp_stream_ns } else { settings.udp_ns }, now_ns);
     if replied && entry.status & status::NAT_CLASH == 0 {
