@@ -163,8 +163,8 @@ mod tests {
 
     #[test]
     fn every_key_does_something_and_nonsense_is_refused() {
-        let mut config = NetNsConfig::default();
-        config.missing = vec![MissingState::Backend, MissingState::RegistrationOrder];
+        let missing = vec![MissingState::Backend, MissingState::RegistrationOrder];
+        let mut config = NetNsConfig { missing, ..NetNsConfig::default() };
         for text in
             ["closed=tcp/80", "closed=udp", "no-neighbour=10.0.0.9", "backend=nft", "net.ipv4.ip_forward=0"]
         {

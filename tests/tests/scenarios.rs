@@ -1,0 +1,74 @@
+//! Every scenario folder on the model, against its expectations and its golden text; and on the kernel of this machine, beside the model.
+
+use std::path::PathBuf;
+
+use pktwalk_live::engine::KernelEngine;
+use pktwalk_live::replay::Replay;
+use pktwalk_scenario::case::Case;
+use pktwalk_scenario::confirm::{Backends, Judge};
+use pktwalk_scenario::file::Live;
+use pktwalk_scenario::runner::{self, RunOptions, Scenario};
+use pktwalk_tests::{repo_root, skip_unprivileged};
+
+fn all() -> Vec<Scenario> {
+    let folders: Vec<PathBuf> = runner::find(&repo_root().join("scenarios")).expect("scenarios can be read");
+    folders
+        .iter()
+        .map(|folder| runner::load(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())))
+        .collect()
+}
+
+fn run(scenarios: &[Scenario], options: RunOptions, mut kernel: Option<&mut Judge<'_>>) {
+    let mut failed = Vec::new();
+    for scenario in scenarios {
+        let kernel = kernel.as_mut().map(|kernel| &mut **kernel as &mut Judge<'_>);
+        match runner::run(scenario, options, kernel) {
+            Ok(outcome) => {
+                failed.extend(outcome.failures.iter().map(|line| format!("{}: {line}", scenario.case.name)));
+            }
+            Err(error) => failed.push(format!("{}: {error}", scenario.case.name)),
+        }
+    }
+    assert!(failed.is_empty(), "{} failures:\n{}", failed.len(), failed.join("\n"));
+}
+
+#[test]
+fn on_the_model() {
+    run(&all(), RunOptions { model: true, ..RunOptions::default() }, None);
+}
+
+#[test]
+fn on_the_kernel() {
+    if skip_unprivileged("on_the_kernel") {
+        return;
+    }
+    let mut engine = KernelEngine::new(None);
+    let mut judge = |case: &Case| {
+        let run = engine.run_for_replay(case)?;
+        Ok((run.run.clone(), Box::new(Replay::new(run)) as Box<_>))
+    };
+    run(&all(), RunOptions { backends: Backends::Both, ..RunOptions::default() }, Some(&mut judge));
+}
+
+#[test]
+fn what_the_kernel_can_confirm_it_has_confirmed() {
+    for scenario in all() {
+        if scenario.file.live == Live::Netns {
+            let kernel = scenario.golden.as_ref().and_then(|golden| golden.kernel.as_deref());
+            assert!(
+                kernel.is_some(),
+                "{}: {} says of no kernel that it agreed",
+                scenario.case.name,
+                runner::GOLDEN
+            );
+        }
+    }
+}
+
+#[test]
+fn every_scenario_expects_something() {
+    for scenario in all() {
+        assert!(scenario.expects.iter().any(Option::is_some), "{} expects nothing", scenario.case.name);
+        assert!(!scenario.file.symptom.is_empty(), "{} has no symptom", scenario.case.name);
+    }
+}
