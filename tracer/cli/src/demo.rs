@@ -24,7 +24,8 @@ Next, with the outputs of your own node in a folder (see the README):
 pub fn run(out: &Out) -> anyhow::Result<Exit> {
     let file = parse("demo/scenario.yaml", DEMO_SCENARIO)?;
     let world = World { places: places(&demo_bundle(), "", "demo", true) };
-    let (case, _) = assemble("demo/scenario.yaml", &file, &world, Path::new(""))?;
+    let (mut case, _) = assemble("demo/scenario.yaml", &file, &world, Path::new(""))?;
+    case.replies = true;
     let model = ModelEngine::new().walk(&case)?;
     out.text(&format!("{}:\n{}\n\n", file.title, file.symptom))?;
     trace::print(out, &model, Level::Summary, Format::Text)?;
