@@ -3,7 +3,7 @@
 use super::program::{ChainInfo, Program};
 use super::references::References;
 use super::{ChainVerdict, HookState, HookVerdict, run_chain};
-use crate::hook::{Hook, TableName};
+use crate::hook::{Backend, Hook, TableName};
 use crate::ids::ChainId;
 use crate::iptables::ast::Policy;
 use crate::netns::Cx;
@@ -29,6 +29,20 @@ pub(super) enum Stage {
     Confirm,
     /// From here on, what happens depends on which backend was registered first, and nobody said which.
     Order,
+}
+
+impl Stage {
+    fn runs(self, chain: ChainId) -> bool {
+        self == Stage::Chain(chain) || self == Stage::Route(chain)
+    }
+}
+
+/// Where the chains of a table stand. iptables-nft gives those of security 150 where x_tables has 50, so they come after nat in INPUT.
+fn priority(backend: Backend, table: TableName, hook: Hook) -> i64 {
+    match (backend, table) {
+        (Backend::Nft, TableName::Security) => 150,
+        _ => i64::from(table.priority(hook)),
+    }
 }
 
 /// What sits at each hook, in order.
@@ -73,22 +87,33 @@ impl Hooks {
                 stages.push((i64::from(i32::MAX), Stage::Confirm));
             }
             for table in TableName::ALL {
-                let priority = i64::from(table.priority(hook));
-                let chains = hooks.chains[at][table_index(table)].clone();
-                let matters = order_matters(program, table, &chains);
-                hooks.order_matters |= matters;
-                if matters && !order_known {
-                    stages.push((priority, Stage::Order));
-                }
-                if table == TableName::Nat {
-                    continue;
-                }
-                for chain in chains {
-                    let stage = match (table, hook) {
-                        (TableName::Mangle, Hook::Output) => Stage::Route(chain),
-                        _ => Stage::Chain(chain),
-                    };
-                    stages.push((priority, stage));
+                let all = hooks.chains[at][table_index(table)].clone();
+                let priority_of = |chain: &ChainId| {
+                    let info = program.chains.get(chain.index());
+                    info.map_or(0, |info| priority(info.backend, table, hook))
+                };
+                for backend in [Backend::Legacy, Backend::Nft] {
+                    let priority = priority(backend, table, hook);
+                    let chains: Vec<ChainId> =
+                        all.iter().copied().filter(|chain| priority_of(chain) == priority).collect();
+                    if stages.iter().any(|(_, stage)| chains.first().is_some_and(|c| stage.runs(*c))) {
+                        continue;
+                    }
+                    let matters = order_matters(program, table, &chains);
+                    hooks.order_matters |= matters;
+                    if matters && !order_known && !stages.contains(&(priority, Stage::Order)) {
+                        stages.push((priority, Stage::Order));
+                    }
+                    if table == TableName::Nat {
+                        continue;
+                    }
+                    for chain in chains {
+                        let stage = match (table, hook) {
+                            (TableName::Mangle, Hook::Output) => Stage::Route(chain),
+                            _ => Stage::Chain(chain),
+                        };
+                        stages.push((priority, stage));
+                    }
                 }
             }
             if references.conntrack && hook != Hook::Forward {
