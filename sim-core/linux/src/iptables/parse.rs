@@ -271,6 +271,11 @@ impl Reader {
             (Some("ACCEPT"), true) => Some(Policy::Accept),
             (Some("DROP"), true) => Some(Policy::Drop),
             (Some("-"), false) => None,
+            // The tool leaves the policy as it is, which in a new table is ACCEPT.
+            (Some("-"), true) => {
+                self.say(Severity::Note, format!("{name} has no policy here; ACCEPT is taken"));
+                Some(Policy::Accept)
+            }
             (_, true) => {
                 self.say(Severity::Error, format!("the policy of {name} cannot be read; ACCEPT is taken"));
                 Some(Policy::Accept)

@@ -7,6 +7,8 @@ use crate::diag::Severity;
 use crate::hook::Family;
 use crate::ids::SourceLine;
 
+use smallvec::SmallVec;
+
 use super::ast::{AddrMask, Counters, IpMatch, Match, Neg, Rule, Target, Unmodelled};
 use super::names::protocol_number;
 use super::options::{Ext, GLOBAL, OTHER_TARGETS, Spec};
@@ -18,7 +20,7 @@ use super::values::{self, Parsed, bad};
 /// A rule line that was read.
 pub(super) struct Read {
     /// The rule; `-s a,b` and `-d a,b` make more than one.
-    pub(super) rules: Vec<Rule>,
+    pub(super) rules: SmallVec<[Rule; 1]>,
     /// What could not be understood, each kept in the rule as words (errors), or was understood with good will (warnings).
     pub(super) problems: Vec<(Severity, String)>,
     /// `-4` or `-6`: the family that the line is for, if it is not every family.
@@ -41,21 +43,24 @@ struct Open<'t> {
     seen: u32,
     /// The last of them, as its meaning.
     last: &'static str,
-    /// Where its words stand.
-    words: Vec<(usize, usize)>,
     broken: bool,
 }
+
+/// What `-s` or `-d` names.
+type Addrs = SmallVec<[Option<Neg<AddrMask>>; 1]>;
 
 struct Reader<'t, 'a> {
     tokens: &'t [Token<'a>],
     at: usize,
     family: Family,
     ip: IpMatch,
-    sources: Vec<Option<Neg<AddrMask>>>,
-    destinations: Vec<Option<Neg<AddrMask>>>,
-    /// Letters of the options that stood.
-    letters: Vec<char>,
-    open: Vec<Open<'t>>,
+    sources: Addrs,
+    destinations: Addrs,
+    /// Letters of the options that stood, each as a bit.
+    letters: u64,
+    open: SmallVec<[Open<'t>; 4]>,
+    /// Which words (from, to) belong to which of the open ones.
+    words: SmallVec<[(usize, usize, usize); 12]>,
     /// Words that belong to nothing that is known.
     stray: Vec<String>,
     problems: Vec<(Severity, String)>,
@@ -85,10 +90,11 @@ pub(super) fn read(
         at: 0,
         family,
         ip: IpMatch::default(),
-        sources: Vec::new(),
-        destinations: Vec::new(),
-        letters: Vec::new(),
-        open: Vec::with_capacity(4),
+        sources: SmallVec::new(),
+        destinations: SmallVec::new(),
+        letters: 0,
+        open: SmallVec::new(),
+        words: SmallVec::new(),
         stray: Vec::new(),
         problems: Vec::new(),
         counters,
@@ -186,7 +192,8 @@ impl<'t, 'a> Reader<'t, 'a> {
         };
         text.push(' ');
         text.push_str(&token.text);
-        open.words.push((start, end));
+        let index = self.open.len() - 1;
+        self.words.push((index, start, end));
         let why =
             format!("`{}` is taken as more of the text before it, which is not quoted", short(&token.text));
         self.problems.push((Severity::Warning, why));
@@ -211,10 +218,7 @@ impl<'t, 'a> Reader<'t, 'a> {
     }
 
     fn keep(&mut self, open: usize, start: usize) {
-        let end = self.at;
-        if let Some(open) = self.open.get_mut(open) {
-            open.words.push((start, end));
-        }
+        self.words.push((open, start, self.at));
     }
 
     fn find(&mut self, name: &str, quoted: bool) -> Found {
@@ -314,16 +318,7 @@ impl<'t, 'a> Reader<'t, 'a> {
 
     fn push(&mut self, ext: Ext, name: &'t str, value: Value) {
         let scratch = Scratch::default();
-        self.open.push(Open {
-            ext,
-            name,
-            value,
-            scratch,
-            seen: 0,
-            last: "",
-            words: Vec::new(),
-            broken: false,
-        });
+        self.open.push(Open { ext, name, value, scratch, seen: 0, last: "", broken: false });
     }
 
     /// The next word, `attached` first.
@@ -356,10 +351,12 @@ impl<'t, 'a> Reader<'t, 'a> {
             return Err("cannot be inverted".to_owned());
         }
         if letter != 'm' {
-            if self.letters.contains(&letter) {
+            // Letters and digits are below 128; `A` is 65.
+            let bit = 1u64 << (u32::from(letter) & 63);
+            if self.letters & bit != 0 {
                 return Err("stands twice".to_owned());
             }
-            self.letters.push(letter);
+            self.letters |= bit;
         }
         if matches!(letter, 'f' | '4' | '6') {
             match letter {
@@ -460,8 +457,8 @@ impl<'t, 'a> Reader<'t, 'a> {
                 + usize::from(!self.stray.is_empty()),
         );
         let mut target = Target::None;
-        for mut open in std::mem::take(&mut self.open) {
-            let name = open.name.to_owned();
+        for (index, mut open) in std::mem::take(&mut self.open).into_iter().enumerate() {
+            let name = open.name;
             if !open.broken {
                 let (ext, seen) = (open.ext, open.seen);
                 let seen = |option: &str| {
@@ -478,7 +475,8 @@ impl<'t, 'a> Reader<'t, 'a> {
                 }
             }
             let words = || -> Vec<String> {
-                let ranges = open.words.iter().filter_map(|(from, to)| self.tokens.get(*from..*to));
+                let mine = self.words.iter().filter(|(of, _, _)| *of == index);
+                let ranges = mine.filter_map(|(_, from, to)| self.tokens.get(*from..*to));
                 ranges.flatten().map(|token| token.text.clone().into_owned()).collect()
             };
             match open.value {
@@ -486,7 +484,7 @@ impl<'t, 'a> Reader<'t, 'a> {
                     matches.push(Match::Unmodelled(Unmodelled { name: one.name, words: words() }));
                 }
                 Value::Match(_) if open.broken => {
-                    matches.push(Match::Unmodelled(Unmodelled { name, words: words() }))
+                    matches.push(Match::Unmodelled(Unmodelled { name: name.to_owned(), words: words() }))
                 }
                 Value::Match(one) => matches.push(one),
                 Value::Target(Target::Unmodelled(one)) => {
@@ -498,7 +496,7 @@ impl<'t, 'a> Reader<'t, 'a> {
                     target = Target::Unmodelled(Unmodelled { name: String::new(), words });
                 }
                 Value::Target(_) if open.broken => {
-                    target = Target::Unmodelled(Unmodelled { name, words: words() })
+                    target = Target::Unmodelled(Unmodelled { name: name.to_owned(), words: words() })
                 }
                 Value::Target(one) => target = one,
             }
@@ -521,13 +519,13 @@ fn expand(
     mut rule: Rule,
     sources: &[Option<Neg<AddrMask>>],
     destinations: &[Option<Neg<AddrMask>>],
-) -> Vec<Rule> {
+) -> SmallVec<[Rule; 1]> {
     rule.ip.src = sources.first().copied().flatten();
     rule.ip.dst = destinations.first().copied().flatten();
     if sources.len() <= 1 && destinations.len() <= 1 {
-        return vec![rule];
+        return SmallVec::from_buf([rule]);
     }
-    let mut rules = Vec::with_capacity(sources.len().max(1) * destinations.len().max(1));
+    let mut rules = SmallVec::with_capacity(sources.len().max(1) * destinations.len().max(1));
     for source in 0..sources.len().max(1) {
         for destination in 0..destinations.len().max(1) {
             let mut one = rule.clone();
@@ -540,10 +538,10 @@ fn expand(
 }
 
 /// A list of addresses. Any address, not inverted, is no test.
-fn addresses(text: &str, not: bool, family: Family) -> Parsed<Vec<Option<Neg<AddrMask>>>> {
+fn addresses(text: &str, not: bool, family: Family) -> Parsed<Addrs> {
     // Sources times destinations become rules, so their number is bounded.
     const MOST: usize = 256;
-    let mut list = Vec::with_capacity(1);
+    let mut list = Addrs::new();
     for part in text.split(',') {
         let value = values::addr_mask(part, family)?;
         let any = super::print::prefix_length(value.mask) == Some(0);

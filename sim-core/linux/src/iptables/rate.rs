@@ -53,7 +53,7 @@ fn bytes_to_cost(bytes: u64) -> u64 {
 }
 
 fn cost_to_bytes(cost: u64) -> u64 {
-    let rate = if cost == 0 { u64::from(u32::MAX) } else { u64::from(u32::MAX) / cost };
+    let rate = u64::from(u32::MAX).checked_div(cost).unwrap_or(u64::from(u32::MAX));
     rate.saturating_sub(1) << BYTE_SHIFT
 }
 
