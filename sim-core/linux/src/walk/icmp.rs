@@ -142,7 +142,7 @@ fn make<S: Sink>(cx: &mut Cx<'_, S>, cause: &Skb, error: Error, by: MadeBy) -> R
     let routed = output::lookup(cx, key, false).map_err(|_| "no route leads back to its sender")?;
     if limit
         && !is_loopback(cx, routed.dst.dev)
-        && !cx.state.stack.rates.to_peer(&ns.sysctls, cause.ip.src, cx.state.now_ns)
+        && !cx.state.stack.rates.peer_allows(&ns.sysctls, cause.ip.src, cx.state.now_ns)
     {
         return Err("the limit of ICMP messages to this host is reached");
     }
@@ -212,7 +212,7 @@ pub(super) fn echo<S: Sink>(cx: &mut Cx<'_, S>, request: &Skb, dev: DevId) {
     };
     if limit
         && !is_loopback(cx, routed.dst.dev)
-        && !cx.state.stack.rates.to_peer(&ns.sysctls, request.ip.src, cx.state.now_ns)
+        && !cx.state.stack.rates.peer_allows(&ns.sysctls, request.ip.src, cx.state.now_ns)
     {
         return not(cx, "the limit of ICMP messages to this host is reached");
     }

@@ -48,7 +48,7 @@ impl Rates {
     }
 
     /// Whether an ICMP message may go to `dest` (`inet_peer_xrlim_allow` with `icmp_ratelimit`): six at once.
-    pub fn to_peer(&mut self, sysctls: &Sysctls, dest: u32, now_ns: u64) -> bool {
+    pub fn peer_allows(&mut self, sysctls: &Sysctls, dest: u32, now_ns: u64) -> bool {
         let timeout = u64::from(sysctls.icmp_ratelimit_ms) * MS;
         let now = now_ns + FRESH;
         let peer = self.peer(dest, now);

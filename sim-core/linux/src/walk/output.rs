@@ -141,7 +141,7 @@ fn make(ns: &NetNs, key: &FlowKey, found: Option<&FibMatch>, dev: DevId) -> Resu
         return refused;
     }
     let gateway = found
-        .filter(|found| !broadcast && !(multicast && found.prefix_len < 4))
+        .filter(|found| !broadcast && (!multicast || found.prefix_len >= 4))
         .and_then(|found| ns.fib.nexthop(found))
         .and_then(|nexthop| nexthop.gateway)
         .filter(|_| !loopback);

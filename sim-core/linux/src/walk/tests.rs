@@ -618,7 +618,7 @@ fn no_bytes_break_the_walk() {
                 let at = seed.next_u64() as usize % bytes.len();
                 bytes[at] = seed.next_u64() as u8;
             }
-            if seed.next_u64() % 2 == 0 && packet.ethertype() == EtherType::IPV4 {
+            if seed.next_u64().is_multiple_of(2) && packet.ethertype() == EtherType::IPV4 {
                 build::set_header_checksum(&mut bytes);
             }
             let broken = Packet::from_l3(packet.ethertype(), bytes);
