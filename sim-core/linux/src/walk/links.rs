@@ -49,6 +49,8 @@ pub struct Links {
     tx_unmodelled: Vec<Option<u32>>,
     everywhere: Option<u32>,
     neighbours: FxHashMap<(DevId, u32), NeighEntry>,
+    /// For each device, the hardware address of the first gateway behind it that is a known neighbour.
+    gateways: Vec<Option<MacAddr>>,
     /// (device or none for all, address).
     proxy_neighbours: Vec<(Option<DevId>, u32)>,
     /// For each device, the bridge that it is a port of.
@@ -138,6 +140,18 @@ impl Links {
             }
         }
         links.compile_neighbours(config, devs, diagnostics);
+        links.gateways = vec![None; count];
+        for hop in config.routes.iter().flat_map(|route| &route.nexthops) {
+            let (Some(IpAddr::V4(via)), Some(dev)) =
+                (hop.via, hop.dev.as_ref().and_then(|dev| devs.get(dev)))
+            else {
+                continue;
+            };
+            let mac = links.neighbour(*dev, u32::from(via)).and_then(|neighbour| neighbour.mac);
+            if let Some(slot) = links.gateways.get_mut(dev.index()) {
+                *slot = slot.or(mac);
+            }
+        }
         links.compile_bridges(config, devs, diagnostics);
         links.sockets = config.sockets.as_ref().map(|sockets| {
             sockets.iter().enumerate().filter_map(|(index, s)| socket(index, s, devs)).collect()
@@ -251,6 +265,12 @@ impl Links {
         self.everywhere.map(Because::State)
     }
 
+    /// The hardware address of the gateway on the link of `dev`, if one is known.
+    pub(super) fn gateway_mac(&self, dev: DevId) -> Option<MacAddr> {
+        self.gateways.get(dev.index()).copied().flatten()
+    }
+
+    /// The neighbour entry for an address.
     pub(super) fn neighbour(&self, dev: DevId, addr: u32) -> Option<NeighEntry> {
         self.neighbours.get(&(dev, addr)).copied()
     }

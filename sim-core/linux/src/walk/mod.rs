@@ -29,6 +29,8 @@ use std::collections::VecDeque;
 use pktwalk_packet::{EtherType, Ipv4Fields, MacAddr, Packet};
 use rustc_hash::FxHashMap;
 
+pub use rx::as_neighbour;
+
 use crate::choice::Choice;
 use crate::ids::DevId;
 use crate::iptables::ast::PktType;
@@ -190,12 +192,10 @@ pub fn walk<S: Sink>(
     let mut cx = Cx { ns, state, choice, sink, made: Vec::new() };
     let mut visits = 0;
     let first = match inject {
-        Inject::Rx { dev, packet } => {
+        Inject::Rx { dev, mut packet } => {
+            as_neighbour(ns, dev, &mut packet);
             let mut skb = skb_of(packet, MadeBy::Injected);
             skb.in_dev = Some(dev);
-            if ns.config.devices.get(dev.index()).is_some() {
-                rx::give_mac_header(&cx, dev, &mut skb);
-            }
             cx.sink.begin(None, &skb);
             fly(&mut cx, Flight::new(skb), Stage::Receive, &mut visits)
         }

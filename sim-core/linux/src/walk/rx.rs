@@ -8,7 +8,7 @@ use crate::hook::Hook;
 use crate::ids::DevId;
 use crate::iptables::ast::PktType;
 use crate::netfilter::{HookState, HookVerdict, run_hook};
-use crate::netns::Cx;
+use crate::netns::{Cx, NetNs};
 use crate::reason::{Because, DropCode, End, Locus};
 use crate::skb::Skb;
 use crate::trace::{Sink, Step};
@@ -16,27 +16,29 @@ use crate::trace::{Sink, Step};
 /// What stands in the Ethernet header of a frame with a service VLAN tag.
 const SERVICE_VLAN: EtherType = EtherType(0x88a8);
 
-/// Gives a packet without a link-layer header the one that its neighbour on `dev` would give it. Devices that have no such header, and
-/// bytes that are no IPv4, are left alone: they count as addressed to this host.
-pub(super) fn give_mac_header<S: Sink>(cx: &Cx<'_, S>, dev: DevId, skb: &mut Skb) {
-    let device = cx.ns.device(dev);
-    let (Some(own), true) = (device.mac, skb.packet.mac_header().is_none()) else { return };
-    if skb.packet.ethertype() != EtherType::IPV4 || device.kind == DeviceKind::Loopback {
+/// `packet` as it comes in by `dev`. One without a link-layer header gets the header that its neighbour on that link would give it: from the
+/// address of the source if that is a neighbour, else of the link's gateway, else a made-up one; to the device, or behind a bridge port to the
+/// bridge, or to the host beside it that has the destination. Devices that have no such header, and bytes that are no IPv4, are left alone: they
+/// count as addressed to this host.
+pub fn as_neighbour(ns: &NetNs, dev: DevId, packet: &mut Packet) {
+    let Some(device) = ns.config.devices.get(dev.index()) else { return };
+    let (Some(own), true) = (device.mac, packet.mac_header().is_none()) else { return };
+    if packet.ethertype() != EtherType::IPV4 || device.kind == DeviceKind::Loopback {
         return;
     }
-    let links = &cx.ns.links;
-    // Behind a bridge port, neighbours send to the bridge, or to each other.
+    let Ok(ip) = Ipv4Fields::parse(packet.l3()) else { return };
+    let links = &ns.links;
     let l3_dev = links.bridge_of(dev).unwrap_or(dev);
     let known = |addr: u32| links.neighbour(l3_dev, addr).and_then(|n| n.mac);
-    let dst = match skb.ip.dst {
+    let dst = match ip.dst {
         u32::MAX => MacAddr::BROADCAST,
         dst if crate::fib::is_multicast(dst) => multicast_mac(dst),
-        dst if l3_dev != dev => known(dst).or(cx.ns.device(l3_dev).mac).unwrap_or(own),
+        dst if l3_dev != dev => known(dst).or(ns.device(l3_dev).mac).unwrap_or(own),
         _ => own,
     };
-    // The sender's address as the neighbour table knows it; a made-up local one otherwise.
-    let src = known(skb.ip.src).unwrap_or(MacAddr([0x02, 0, 0, 0, 0xff, 0xfe]));
-    skb.packet.set_mac_header(dst, src);
+    let made_up = MacAddr([0x02, 0, 0, 0, 0xff, 0xfe]);
+    let src = known(ip.src).or(links.gateway_mac(l3_dev)).unwrap_or(made_up);
+    packet.set_mac_header(dst, src);
 }
 
 /// 01:00:5e and the low 23 bits (`ip_eth_mc_map`).
