@@ -1,6 +1,7 @@
 //! [`KernelEngine`]: cases on the kernel that this program runs on.
 //!
-//! What differs from a real node, by construction: other ends of wires answer nothing; packets from a socket are sent by a raw socket with its own
+//! What differs from a real node, by construction: other ends of wires answer nothing but questions for a neighbour
+//! that the case says nothing of; packets from a socket are sent by a raw socket with its own
 //! header (`IP_HDRINCL`), so that the route lookup of the sender sees no ports, and a socket without an owner is one of user 0; neighbours
 //! that are in use are permanent; the wires have no checksum offload.
 

@@ -57,12 +57,14 @@ impl Run {
 
 /// How far along a pass through the stack a table at a hook is.
 fn progress(table: TableName, hook: Hook) -> (u8, i32) {
+    // iptables-nft gives its security chains 150 where x_tables has 50: at INPUT nat runs before them, not after.
+    let priority = if table == TableName::Security { 150 } else { table.priority(hook) };
     let hook_rank = match hook {
         Hook::Ingress | Hook::Prerouting | Hook::Output => 0,
         Hook::Input | Hook::Forward => 1,
         Hook::Postrouting | Hook::Egress => 2,
     };
-    (hook_rank, table.priority(hook))
+    (hook_rank, priority)
 }
 
 impl Run {
@@ -280,6 +282,19 @@ fn of_target(target: &Target) -> EventVerdict {
     }
 }
 
+/// Whether a target that is not there to drop may drop all the same.
+fn may_drop(target: &Target) -> bool {
+    matches!(
+        target,
+        Target::Dnat(_)
+            | Target::Snat(_)
+            | Target::Masquerade(_)
+            | Target::Redirect(_)
+            | Target::Tcpmss(_)
+            | Target::Unmodelled(_)
+    )
+}
+
 /// The target of the rule of an event.
 fn target<'a>(loaded: &'a Loaded, event: &ScenarioEvent) -> Option<&'a Target> {
     let At::Rule(position) = event.at else { return None };
@@ -312,18 +327,8 @@ fn ends(
     // x_tables does not say when a target drops against its nature.
     for run in runs.iter_mut().filter(|run| run.frames.is_empty()) {
         let Some(last) = run.events.last_mut() else { continue };
-        let may_drop = last.backend == Backend::Legacy
-            && matches!(
-                target(loaded, last),
-                Some(
-                    Target::Dnat(_)
-                        | Target::Snat(_)
-                        | Target::Masquerade(_)
-                        | Target::Redirect(_)
-                        | Target::Tcpmss(_)
-                )
-            );
-        if may_drop && let Some(reason) = take("NETFILTER_DROP") {
+        let unsaid = last.backend == Backend::Legacy && target(loaded, last).is_some_and(may_drop);
+        if unsaid && let Some(reason) = take("NETFILTER_DROP") {
             last.verdict = EventVerdict::Drop;
             run.kernel_reason = Some(reason);
         }
@@ -355,6 +360,9 @@ fn ends(
                     (Some(DropCode::RuleReject), Disposition::Rejected)
                 }
                 (_, Some(Target::Reject(_))) => (Some(DropCode::RuleReject), Disposition::Dropped),
+                (_, Some(target)) if event.backend == Backend::Nft && !may_drop(target) => {
+                    (Some(DropCode::Hotdrop), Disposition::Dropped)
+                }
                 _ => (None, Disposition::Dropped),
             };
             run.code = code.map(DropCode::code);

@@ -343,8 +343,10 @@ fn path(key: &str) -> String {
 impl Settings {
     /// Writes what `config` says below `net.`, as far as this namespace has it.
     pub fn apply(&mut self, config: &NetNsConfig) {
-        // `all` and `default` first: writing `all` may change every device.
-        let order = |key: &&String| (!key.contains(".all."), !key.contains(".default."));
+        // What writes every device first.
+        let order = |key: &&String| {
+            (*key != "net.ipv4.ip_forward", !key.contains(".all."), !key.contains(".default."))
+        };
         let mut keys: Vec<&String> = config.sysctls.keys().filter(|key| key.starts_with("net.")).collect();
         keys.sort_by_key(order);
         let forwarding = config

@@ -9,7 +9,7 @@ use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, bind, listen, sendto,
     setsockopt, socket, sockopt,
 };
-use pktwalk_linux::config::{Device, DeviceKind, NetNsConfig};
+use pktwalk_linux::config::{Device, DeviceKind, NetNsConfig, NudState};
 use pktwalk_linux::hook::{Backend, TableName};
 use pktwalk_linux::skb::SkbSocket;
 use pktwalk_packet::{EtherType, Packet};
@@ -54,6 +54,9 @@ pub(crate) struct World {
     nat: bool,
     lock: String,
 }
+
+/// How many times in a row what one packet led to may ask for neighbours.
+const QUESTIONS: usize = 8;
 
 /// Why one packet's run is void.
 pub(crate) enum Void {
@@ -140,8 +143,10 @@ impl World {
         let _ = std::fs::write("/proc/sys/net/ipv4/tcp_synack_retries", "0");
         tool("ip", &["-batch", "-"], &program::make_devices(config, &peer.path())?, &[])?;
         for device in &config.devices {
-            // An unresolved neighbour fails within milliseconds, not seconds.
-            let _ = std::fs::write(format!("/proc/sys/net/ipv4/neigh/{}/retrans_time_ms", device.name), "10");
+            // An unresolved neighbour fails after one question and the shortest time there is (10 ms), not after three and seconds.
+            for (setting, value) in [("retrans_time_ms", "1"), ("mcast_solicit", "1")] {
+                let _ = std::fs::write(format!("/proc/sys/net/ipv4/neigh/{}/{setting}", device.name), value);
+            }
         }
         for device in config.devices.iter().filter(|device| has_peer(device)) {
             offload::without_checksum_offload(&device.name)?;
@@ -297,22 +302,59 @@ impl World {
                 (send.packet.clone(), true)
             }
         };
-        let freed = perf.as_mut().map(Perf::drain);
         let (mut nft, mut legacy) = self.tracer.drain()?;
         let mut frames = self.frames();
-        // A neighbour that is being asked for: wait until the kernel gives up, and see what it does then.
-        if frames.iter().any(|frame| is_arp_request(&frame.packet)) && sent.ethertype() != EtherType::ARP {
-            std::thread::sleep(Duration::from_millis(80));
+        // Who is asked for answers, as the model assumes of neighbours that nobody said anything of. What waited for the answer then leaves.
+        for _ in 0..QUESTIONS {
+            let asked = self.questions(&mut frames);
+            if asked.is_empty() || sent.ethertype() == EtherType::ARP {
+                break;
+            }
+            for (dev, answer) in asked {
+                if let Some(port) = self.ports.iter_mut().find(|port| port.dev == dev) {
+                    // A lost answer shows in what is missing afterwards.
+                    let _ = port.send.send_to(&answer, None);
+                }
+            }
             let (more_nft, more_legacy) = self.tracer.drain()?;
             nft.extend(more_nft);
             legacy.extend(more_legacy);
             frames.extend(self.frames());
         }
+        let freed = perf.as_mut().map(Perf::drain);
         let loopback = self.config.devices.iter().find(|device| device.name == "lo").map(|lo| lo.ifindex);
         let seen = Seen { nft, legacy, frames, freed, send_error };
         let (packets, ids) = normal::packets(&self.loaded, &sent, local, loopback, seen);
         let conntrack = state::connections(&mut self.netfilter)?;
         Ok((SendRun { packets, conntrack, record: None }, ids))
+    }
+
+    /// Takes ARP requests out of `frames`, and gives the answer to each with the device that it goes to. Nobody answers for neighbours that
+    /// the configuration says have failed.
+    fn questions(&self, frames: &mut Vec<FrameOut>) -> Vec<(String, Vec<u8>)> {
+        let mut answers = Vec::new();
+        frames.retain(|frame| {
+            let arp = frame.packet.l3();
+            let fields = (arp.get(7), arp.get(8..18), arp.get(24..28));
+            let (Some(1), Some(asker), Some(&[a, b, c, d])) = fields else { return true };
+            if frame.packet.ethertype() != EtherType::ARP {
+                return true;
+            }
+            let addr = IpAddr::V4(Ipv4Addr::new(a, b, c, d));
+            let failed = self.config.neighbours.iter().any(|n| n.addr == addr && n.state == NudState::Failed);
+            if !failed {
+                // The frame's own source is nobody's, so that a bridge does not learn where the neighbour is.
+                let mut answer = asker[..6].to_vec();
+                answer.extend_from_slice(&[0x02, 0xff, 0, 0, 0, 1, 8, 6]);
+                answer.extend_from_slice(&[0, 1, 8, 0, 6, 4, 0, 2, 0x02, 0xfe, a, b, c, d, a, b, c, d]);
+                answer.extend_from_slice(asker);
+                answers.push((frame.dev.clone(), answer));
+            }
+            failed
+        });
+        answers.sort();
+        answers.dedup();
+        answers
     }
 
     fn frames(&mut self) -> Vec<FrameOut> {
@@ -345,10 +387,6 @@ impl World {
         }
         Ok(fd)
     }
-}
-
-fn is_arp_request(packet: &Packet) -> bool {
-    packet.ethertype() == EtherType::ARP && packet.l3().get(7) == Some(&1)
 }
 
 /// Opens the other ends, in the calling thread's namespace.

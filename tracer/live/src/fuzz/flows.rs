@@ -190,7 +190,7 @@ impl<'a> Packets<'a> {
             9 => L4::Tcp { sport, dport, flags: tcp_flag::ACK, seq: 5000, ack: 7000 },
             10..=15 => L4::Udp { sport, dport },
             16 | 17 => L4::Icmp { kind: 8, code: 0, id: sport, seq: 1 },
-            18 => L4::Icmp { kind: *rng.pick(&[0, 13, 17, 5, 3]), code: 0, id: sport, seq: 1 },
+            18 => L4::Icmp { kind: *rng.pick(&[0, 17, 5, 3]), code: 0, id: sport, seq: 1 },
             _ => L4::Other(*rng.pick(&[47u8, 50, 132, 4, 255])),
         };
         let draft = Draft {
