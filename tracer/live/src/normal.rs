@@ -282,17 +282,9 @@ fn of_target(target: &Target) -> EventVerdict {
     }
 }
 
-/// Whether a target that is not there to drop may drop all the same.
+/// Whether a target that is not there to drop may drop all the same: no address on the device, a header that is none.
 fn may_drop(target: &Target) -> bool {
-    matches!(
-        target,
-        Target::Dnat(_)
-            | Target::Snat(_)
-            | Target::Masquerade(_)
-            | Target::Redirect(_)
-            | Target::Tcpmss(_)
-            | Target::Unmodelled(_)
-    )
+    matches!(target, Target::Masquerade(_) | Target::Redirect(_) | Target::Tcpmss(_) | Target::Unmodelled(_))
 }
 
 /// The target of the rule of an event.
@@ -360,7 +352,11 @@ fn ends(
                     (Some(DropCode::RuleReject), Disposition::Rejected)
                 }
                 (_, Some(Target::Reject(_))) => (Some(DropCode::RuleReject), Disposition::Dropped),
-                (_, Some(target)) if event.backend == Backend::Nft && !may_drop(target) => {
+                (_, Some(target))
+                    if event.backend == Backend::Nft
+                        && !may_drop(target)
+                        && !matches!(target, Target::Dnat(_) | Target::Snat(_)) =>
+                {
                     (Some(DropCode::Hotdrop), Disposition::Dropped)
                 }
                 _ => (None, Disposition::Dropped),

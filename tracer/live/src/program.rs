@@ -364,11 +364,17 @@ impl Settings {
                 let _ = std::fs::write(path(&key), value);
             }
         }
+        // Absent keys are those of a node that never loaded br_netfilter; here it may be built in, and on.
+        for key in ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-arptables"] {
+            if !config.sysctls.contains_key(key) {
+                let _ = std::fs::write(path(key), "0");
+            }
+        }
         for key in keys {
             let value = &config.sysctls[key];
             let file = path(key);
             let Ok(now) = std::fs::read_to_string(&file) else { continue };
-            self.before.entry(key.clone()).or_insert(now.clone());
+            self.before.entry(key.clone()).or_insert_with(|| now.clone());
             if now.trim() != value.trim() {
                 let _ = std::fs::write(file, value);
             }

@@ -50,6 +50,17 @@ pub(crate) fn load(
         for table in &ruleset.save.tables {
             // A table that stands twice is loaded twice; the second replaces the first.
             loaded.chains.retain(|(name, _), _| *name != table.name);
+            // The tools make every built-in chain of a table, also those that the file does not name.
+            for hook in table.name.hooks() {
+                let empty = ast::Chain {
+                    name: hook.name().to_owned(),
+                    policy: Some(ast::Policy::Accept),
+                    counters: None,
+                    rules: Vec::new(),
+                    source: table.source,
+                };
+                loaded.chains.insert((table.name, empty.name.clone()), empty);
+            }
             for chain in &table.chains {
                 loaded.chains.insert((table.name, chain.name.clone()), chain.clone());
             }

@@ -52,6 +52,8 @@ pub(crate) struct World {
     split: bool,
     /// Whether a nat table was ever here. Legacy tables stay, and even an empty one sets status bits of connections.
     nat: bool,
+    /// Whether a host was told something: the kernel remembers how many errors and redirects each host got, for longer than a case lasts.
+    told: bool,
     lock: String,
 }
 
@@ -170,6 +172,7 @@ impl World {
             sockets: Vec::new(),
             split: false,
             nat: false,
+            told: false,
             lock: lock.to_owned(),
         })
     }
@@ -179,7 +182,11 @@ impl World {
         let fresh = self.config.devices.is_empty();
         let unsplit = self.split && !program::has_custom_rules(config);
         let stale_nat = backend == Backend::Legacy && self.nat && !has_nat(config);
-        self.backend == backend && !stale_nat && (fresh || same_devices(&self.config, config)) && !unsplit
+        self.backend == backend
+            && !self.told
+            && !stale_nat
+            && (fresh || same_devices(&self.config, config))
+            && !unsplit
     }
 
     /// Makes it that of `config`.
@@ -196,6 +203,7 @@ impl World {
                 tool("bridge", &["-batch", "-"], &fdb, &[])?;
             }
             self.carriers(config)?;
+            self.settle(config)?;
             self.split |= program::has_custom_rules(config);
         }
         self.forget()?;
@@ -216,6 +224,25 @@ impl World {
             }
         }
         tool("ip", &["-batch", "-"], &text, &[]).map(drop)
+    }
+
+    /// Waits until devices that were just set up carry packets: the kernel attaches their queues from a worker of its own, and drops until then.
+    fn settle(&self, config: &NetNsConfig) -> Result<(), EngineError> {
+        let veths = || config.devices.iter().filter(|device| has_peer(device) && device.up && device.carrier);
+        let here: Vec<String> = veths().map(|device| device.name.clone()).collect();
+        let there: Vec<String> = veths().map(|device| peer_name(device.ifindex)).collect();
+        let bridges = config.devices.iter().filter(|device| matches!(device.kind, DeviceKind::Bridge { .. }));
+        let working = |bridge: &&Device| {
+            veths().any(|port| port.master.as_ref() == Some(&bridge.name) && port.port.forwarding)
+                && bridge.up
+        };
+        let here: Vec<String> =
+            here.into_iter().chain(bridges.filter(working).map(|bridge| bridge.name.clone())).collect();
+        wait_until_up(&here)?;
+        self._peer.enter()?;
+        let done = wait_until_up(&there);
+        self._node.enter()?;
+        done
     }
 
     fn carriers(&self, config: &NetNsConfig) -> Result<(), EngineError> {
@@ -325,6 +352,7 @@ impl World {
         let loopback = self.config.devices.iter().find(|device| device.name == "lo").map(|lo| lo.ifindex);
         let seen = Seen { nft, legacy, frames, freed, send_error };
         let (packets, ids) = normal::packets(&self.loaded, &sent, local, loopback, seen);
+        self.told |= packets.len() > 1;
         let conntrack = state::connections(&mut self.netfilter)?;
         Ok((SendRun { packets, conntrack, record: None }, ids))
     }
@@ -387,6 +415,25 @@ impl World {
         }
         Ok(fd)
     }
+}
+
+/// Waits for devices of the calling thread's namespace.
+fn wait_until_up(names: &[String]) -> Result<(), EngineError> {
+    for _ in 0..200 {
+        let links = tool("ip", &["-br", "link"], "", &[])?;
+        let up = |name: &String| {
+            links.lines().any(|line| {
+                let mut words = line.split_whitespace();
+                let device = words.next().and_then(|word| word.split('@').next());
+                device == Some(name) && words.next() == Some("UP")
+            })
+        };
+        if names.iter().all(up) {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Err(failed(format!("these devices do not come up: {}", names.join(", "))))
 }
 
 /// Opens the other ends, in the calling thread's namespace.

@@ -280,14 +280,15 @@ fn sysctls(rng: &mut Rng) -> BTreeMap<String, String> {
     set("net.ipv4.icmp_ratelimit".to_owned(), 0);
     set("net.ipv4.icmp_msgs_per_sec".to_owned(), 1_000_000);
     set("net.ipv4.icmp_msgs_burst".to_owned(), 1_000_000);
-    set("net.ipv4.conf.all.send_redirects".to_owned(), u32::from(rng.chance(10)));
+    // How many redirects a host gets depends on real time as well.
+    set("net.ipv4.conf.all.send_redirects".to_owned(), 0);
     for dev in ["eth0", "vetha", "vethb", "br0"] {
         set(format!("net.ipv4.conf.{dev}.rp_filter"), *rng.pick(&[0, 0, 1, 2]));
         set(format!("net.ipv4.conf.{dev}.route_localnet"), u32::from(rng.chance(20)));
         set(format!("net.ipv4.conf.{dev}.accept_local"), u32::from(rng.chance(15)));
         set(format!("net.ipv4.conf.{dev}.src_valid_mark"), u32::from(rng.chance(20)));
         set(format!("net.ipv4.conf.{dev}.proxy_arp"), u32::from(rng.chance(30)));
-        set(format!("net.ipv4.conf.{dev}.send_redirects"), u32::from(rng.chance(10)));
+        set(format!("net.ipv4.conf.{dev}.send_redirects"), 0);
         if rng.chance(5) {
             set(format!("net.ipv4.conf.{dev}.forwarding"), 0);
         }

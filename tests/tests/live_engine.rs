@@ -1,0 +1,221 @@
+//! The kernel engine on the kernel: what it makes of a fixed ruleset, and that both backends see the same.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use pktwalk_linux::config::{
+    Address, BridgePort, Device, DeviceKind, Neighbour, NetNsConfig, Nexthop, NudState, Route, RouteType,
+    Ruleset,
+};
+use pktwalk_linux::hook::{Backend, Family};
+use pktwalk_linux::ids::SourceLine;
+use pktwalk_linux::iptables;
+use pktwalk_linux::reason::Disposition;
+use pktwalk_live::engine::KernelEngine;
+use pktwalk_live::fuzz::run::{Plan, Versus, run};
+use pktwalk_packet::MacAddr;
+use pktwalk_scenario::case::{Case, CaseSend, Entry};
+use pktwalk_scenario::engine::Engine;
+use pktwalk_tests::skip_unprivileged;
+
+const RULES: &[u8] = b"*mangle\n\
+:PREROUTING ACCEPT [0:0]\n\
+-A PREROUTING -j MARK --set-xmark 0x10/0x10\n\
+COMMIT\n\
+*nat\n\
+:PREROUTING ACCEPT [0:0]\n\
+:POSTROUTING ACCEPT [0:0]\n\
+:svc - [0:0]\n\
+-A PREROUTING -d 10.96.0.1/32 -j svc\n\
+-A POSTROUTING -o right -j MASQUERADE\n\
+-A svc -p udp -m udp --dport 53 -j DNAT --to-destination 10.0.2.2:5353\n\
+COMMIT\n\
+*filter\n\
+:FORWARD DROP [0:0]\n\
+:allow - [0:0]\n\
+-A FORWARD -p tcp -j REJECT --reject-with icmp-port-unreachable\n\
+-A FORWARD -j allow\n\
+-A allow -s 10.9.9.9/32 -j DROP\n\
+-A allow -p udp -m mark --mark 0x10/0x10 -j ACCEPT\n\
+COMMIT\n";
+
+fn device(name: &str, ifindex: u32, local: [u8; 4]) -> Device {
+    Device {
+        name: name.to_owned(),
+        ifindex,
+        kind: DeviceKind::Physical,
+        mac: Some(MacAddr([2, 0, 0, 0, 0, ifindex as u8])),
+        mtu: 1500,
+        up: true,
+        carrier: true,
+        no_arp: false,
+        promisc: false,
+        master: None,
+        port: BridgePort::default(),
+        group: 0,
+        addresses: vec![Address {
+            local: IpAddr::V4(local.into()),
+            prefix_len: 24,
+            peer: None,
+            broadcast: None,
+            scope: 0,
+            secondary: false,
+        }],
+        source: SourceLine::default(),
+    }
+}
+
+fn namespace(backend: Backend) -> NetNsConfig {
+    let lo = Device {
+        kind: DeviceKind::Loopback,
+        mac: Some(MacAddr::default()),
+        mtu: 65536,
+        addresses: Vec::new(),
+        ..device("lo", 1, [127, 0, 0, 1])
+    };
+    let neighbour = |dev: &str, addr: [u8; 4], last: u8| Neighbour {
+        dev: dev.to_owned(),
+        addr: IpAddr::V4(addr.into()),
+        mac: Some(MacAddr([2, 0, 0, 0, 1, last])),
+        state: NudState::Permanent,
+        source: SourceLine::default(),
+    };
+    let connected = |net: &str, dev: &str, src: [u8; 4]| Route {
+        table: 254,
+        kind: RouteType::Unicast,
+        dst: net.parse().expect("a net"),
+        tos: 0,
+        metric: 0,
+        scope: 253,
+        protocol: "kernel".to_owned(),
+        prefsrc: Some(IpAddr::V4(src.into())),
+        nexthops: vec![Nexthop {
+            via: None,
+            dev: Some(dev.to_owned()),
+            weight: 1,
+            onlink: false,
+            dead: false,
+            linkdown: false,
+        }],
+        mtu: None,
+        mtu_lock: false,
+        source: SourceLine::default(),
+        origin: None,
+    };
+    let (save, diagnostics) = iptables::parse(RULES, 0, Family::V4);
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
+    NetNsConfig {
+        devices: vec![lo, device("left", 2, [10, 0, 1, 1]), device("right", 3, [10, 0, 2, 1])],
+        routes: vec![
+            connected("10.0.1.0/24", "left", [10, 0, 1, 1]),
+            connected("10.0.2.0/24", "right", [10, 0, 2, 1]),
+        ],
+        neighbours: vec![neighbour("left", [10, 0, 1, 2], 2), neighbour("right", [10, 0, 2, 2], 3)],
+        sysctls: [
+            ("net.ipv4.ip_forward", "1"),
+            ("net.ipv4.conf.all.rp_filter", "1"),
+            ("net.ipv4.icmp_ratelimit", "0"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into(),
+        rulesets: vec![Ruleset { backend, save }],
+        sockets: Some(Vec::new()),
+        ..NetNsConfig::default()
+    }
+}
+
+/// A packet by its mini-language.
+fn send(text: &str, dev: &str) -> CaseSend {
+    let packet = pktwalk_packet::spec::parse(text).expect("a packet");
+    CaseSend { packet, entry: Entry::Device(dev.to_owned()) }
+}
+
+fn case(backend: Backend) -> Case {
+    let sends = vec![
+        send("udp 10.0.1.2:40000 > 10.96.0.1:53", "left"),
+        send("tcp 10.0.1.2:40000 > 10.0.2.2:80 flags=S", "left"),
+        send("udp 10.9.9.9:40000 > 10.0.2.2:53", "left"),
+    ];
+    Case { name: "fixed".to_owned(), config: namespace(backend), sends, ..Case::default() }
+}
+
+/// What the kernel saw, one line per event, packets apart.
+fn told(backend: Backend) -> Vec<Vec<String>> {
+    let run = KernelEngine::new(None).run(&case(backend)).expect("the kernel ran it");
+    assert_eq!(run.sends.len(), 3);
+    let dispositions: Vec<Option<Disposition>> =
+        run.sends.iter().map(|send| send.packets[0].disposition).collect();
+    assert_eq!(
+        dispositions,
+        [Some(Disposition::Forwarded), Some(Disposition::Rejected), Some(Disposition::Dropped)],
+        "{backend}: {run:#?}"
+    );
+    let reply = run.sends[0].conntrack[0].reply;
+    assert_eq!(
+        (reply.src_addr(), reply.dst_addr()),
+        (Ipv4Addr::new(10, 0, 2, 2), Ipv4Addr::new(10, 0, 2, 1))
+    );
+    let packets = run.sends.iter().flat_map(|send| &send.packets);
+    packets
+        .map(|packet| {
+            let event = |event: &pktwalk_scenario::event::ScenarioEvent| {
+                let text = event.to_string();
+                text.split(" mark ").next().unwrap_or_default().to_owned()
+            };
+            packet.events.iter().map(event).collect()
+        })
+        .collect()
+}
+
+/// Written down from what 6.18 printed.
+const SEEN: &[&[&str]] = &[
+    &[
+        "mangle PREROUTING rule 1 CONTINUE",
+        "mangle PREROUTING policy ACCEPT",
+        "nat PREROUTING rule 1 JUMP svc",
+        "nat svc (PREROUTING) rule 1 ACCEPT",
+        "mangle FORWARD policy ACCEPT",
+        "filter FORWARD rule 2 JUMP allow",
+        "filter allow (FORWARD) rule 2 ACCEPT",
+        "mangle POSTROUTING policy ACCEPT",
+        "nat POSTROUTING rule 1 ACCEPT",
+    ],
+    &[
+        "mangle PREROUTING rule 1 CONTINUE",
+        "mangle PREROUTING policy ACCEPT",
+        "nat PREROUTING policy ACCEPT",
+        "mangle FORWARD policy ACCEPT",
+        "filter FORWARD rule 1 DROP",
+    ],
+];
+
+#[test]
+fn a_fixed_ruleset_is_seen_alike_by_both_backends() {
+    if skip_unprivileged("a_fixed_ruleset_is_seen_alike_by_both_backends") {
+        return;
+    }
+    let nft = told(Backend::Nft);
+    for (seen, expected) in nft.iter().zip(SEEN) {
+        assert_eq!(seen, expected);
+    }
+    assert_eq!(nft, told(Backend::Legacy));
+}
+
+#[test]
+fn both_backends_agree_on_generated_rulesets() {
+    if skip_unprivileged("both_backends_agree_on_generated_rulesets") {
+        return;
+    }
+    let plan = Plan {
+        seed: 100,
+        rulesets: 20,
+        packets: 20,
+        versus: Versus::Backends,
+        jobs: 4,
+        shrink: false,
+        max_failures: 3,
+    };
+    let report = run(&plan).expect("the kernel ran them");
+    assert!(report.failures.is_empty(), "{report}");
+    assert!(report.refused.is_empty(), "{report}");
+    assert_eq!(report.rulesets, 20);
+}
