@@ -1,14 +1,15 @@
 //! Telling packets apart: by what no rule and no translation changes.
 
-use pktwalk_packet::Ipv4Fields;
+use pktwalk_packet::{Ipv4Fields, tcp_flag};
 
-/// IP id, protocol and fragment offset, and for ICMP its type. NAT, marks, TTL and MSS changes leave all of them alone.
+/// IP id and protocol, for ICMP its type, for TCP whether it is a reset (those that the stack makes have IP id 0, as others may). NAT, marks, TTL and MSS changes leave all of them alone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Identity {
     /// IP id.
     pub id: u16,
     protocol: u8,
-    icmp_type: Option<u8>,
+    /// Type of ICMP, RST bit of TCP.
+    kind: Option<u8>,
 }
 
 impl Identity {
@@ -29,7 +30,12 @@ impl Identity {
     }
 
     fn new(ip: &Ipv4Fields, l4: &[u8]) -> Identity {
-        let first = (ip.protocol == 1 && ip.frag_offset == 0).then(|| l4.first().copied()).flatten();
-        Identity { id: ip.id, protocol: ip.protocol, icmp_type: first }
+        let kind = match ip.protocol {
+            _ if ip.frag_offset != 0 => None,
+            1 => l4.first().copied(),
+            6 => l4.get(13).map(|flags| flags & tcp_flag::RST),
+            _ => None,
+        };
+        Identity { id: ip.id, protocol: ip.protocol, kind }
     }
 }

@@ -145,8 +145,9 @@ impl World {
         let _ = std::fs::write("/proc/sys/net/ipv4/tcp_synack_retries", "0");
         tool("ip", &["-batch", "-"], &program::make_devices(config, &peer.path())?, &[])?;
         for device in &config.devices {
-            // An unresolved neighbour fails after one question and the shortest time there is (10 ms), not after three and seconds.
-            for (setting, value) in [("retrans_time_ms", "1"), ("mcast_solicit", "1")] {
+            // An unresolved neighbour fails after one question and the shortest time there is (10 ms), not after three and seconds;
+            // what is answered for others is answered at once.
+            for (setting, value) in [("retrans_time_ms", "1"), ("mcast_solicit", "1"), ("proxy_delay", "0")] {
                 let _ = std::fs::write(format!("/proc/sys/net/ipv4/neigh/{}/{setting}", device.name), value);
             }
         }
@@ -333,8 +334,12 @@ impl World {
         let mut frames = self.frames();
         // Who is asked for answers, as the model assumes of neighbours that nobody said anything of. What waited for the answer then leaves.
         for _ in 0..QUESTIONS {
+            if sent.ethertype() == EtherType::ARP {
+                // The question is the packet itself.
+                break;
+            }
             let asked = self.questions(&mut frames);
-            if asked.is_empty() || sent.ethertype() == EtherType::ARP {
+            if asked.is_empty() {
                 break;
             }
             for (dev, answer) in asked {
@@ -419,21 +424,20 @@ impl World {
 
 /// Waits for devices of the calling thread's namespace.
 fn wait_until_up(names: &[String]) -> Result<(), EngineError> {
-    for _ in 0..200 {
-        let links = tool("ip", &["-br", "link"], "", &[])?;
-        let up = |name: &String| {
-            links.lines().any(|line| {
-                let mut words = line.split_whitespace();
-                let device = words.next().and_then(|word| word.split('@').next());
-                device == Some(name) && words.next() == Some("UP")
-            })
-        };
-        if names.iter().all(up) {
+    let mut left: Vec<&str> = names.iter().map(String::as_str).collect();
+    for _ in 0..500 {
+        let devices = nix::ifaddrs::getifaddrs().map_err(|errno| failed(format!("getifaddrs: {errno}")))?;
+        for device in devices {
+            if device.flags.contains(nix::net::if_::InterfaceFlags::IFF_RUNNING) {
+                left.retain(|name| *name != device.interface_name);
+            }
+        }
+        if left.is_empty() {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(2));
     }
-    Err(failed(format!("these devices do not come up: {}", names.join(", "))))
+    Err(failed(format!("no carrier on {}", left.join(", "))))
 }
 
 /// Opens the other ends, in the calling thread's namespace.

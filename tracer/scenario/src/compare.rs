@@ -3,6 +3,7 @@
 use std::fmt;
 
 use pktwalk_linux::hook::Hook;
+use pktwalk_linux::reason::Disposition;
 
 use crate::event::{At, EngineRun, EventVerdict, PacketRun, ScenarioEvent, SendRun};
 
@@ -125,12 +126,45 @@ pub fn compare(left: &EngineRun, right: &EngineRun) -> Vec<Difference> {
     differences
 }
 
-fn compare_send(send: usize, left: &SendRun, right: &SendRun, differences: &mut Vec<Difference>) {
-    let mut add = |packet, what| differences.push(Difference { send, packet, what });
-    if left.packets.len() != right.packets.len() {
-        add(None, What::Packets(left.packets.len(), right.packets.len()));
+/// The packets with every copy put under what it is a copy of. Such a packet has gone on if one of its copies has, and it has no single end to
+/// compare reasons of; its frames are in the order of their devices.
+fn with_copies(send: &SendRun) -> Vec<PacketRun> {
+    let mut whole: Vec<PacketRun> = Vec::new();
+    // Where each packet of the send is in `whole`.
+    let mut places: Vec<usize> = Vec::new();
+    for packet in &send.packets {
+        let parent = packet.parent.and_then(|parent| places.get(parent as usize)).copied();
+        let into = match parent {
+            Some(parent) if packet.copy => parent,
+            _ => {
+                places.push(whole.len());
+                whole.push(packet.clone());
+                continue;
+            }
+        };
+        places.push(into);
+        let original = &mut whole[into];
+        original.events.extend(packet.events.iter().cloned());
+        original.frames.extend(packet.frames.iter().cloned());
+        original.frames.sort_by(|a, b| a.dev.cmp(&b.dev));
+        if !original.frames.is_empty() {
+            original.disposition = Some(Disposition::Forwarded);
+        }
+        original.kernel_reason = None;
     }
-    for (number, (left, right)) in left.packets.iter().zip(&right.packets).enumerate() {
+    for packet in &mut whole {
+        packet.frames.sort_by(|a, b| a.dev.cmp(&b.dev));
+    }
+    whole
+}
+
+fn compare_send(send: usize, left: &SendRun, right: &SendRun, differences: &mut Vec<Difference>) {
+    let (left_packets, right_packets) = (with_copies(left), with_copies(right));
+    let mut add = |packet, what| differences.push(Difference { send, packet, what });
+    if left_packets.len() != right_packets.len() {
+        add(None, What::Packets(left_packets.len(), right_packets.len()));
+    }
+    for (number, (left, right)) in left_packets.iter().zip(&right_packets).enumerate() {
         compare_packet(left, right, &mut |what| add(Some(number), what));
     }
     if left.conntrack != right.conntrack {

@@ -13,7 +13,7 @@ use pktwalk_linux::ids::CtId;
 use pktwalk_linux::iptables::ast::Policy;
 use pktwalk_linux::netns::{NetNs, NetNsState};
 use pktwalk_linux::reason::{Because, Disposition, End, Locus};
-use pktwalk_linux::skb::SkbCt;
+use pktwalk_linux::skb::{MadeBy, SkbCt};
 use pktwalk_linux::trace::{CtResult, PacketTrace, Recorder, RuleVerdict, Step};
 use pktwalk_linux::walk::{Inject, walk};
 use pktwalk_report::netns_names::location;
@@ -322,6 +322,7 @@ pub fn packet_run(packet: &PacketTrace, names: &dyn Names) -> PacketRun {
         .collect();
     PacketRun {
         parent: packet.parent,
+        copy: packet.made_by == MadeBy::Copy,
         events: events(packet, names),
         frames,
         disposition: packet.end.as_ref().map(|end| end.disposition),

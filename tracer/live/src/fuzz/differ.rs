@@ -280,7 +280,7 @@ fn shrink(
         let before = size(&best.0);
         for smaller in smaller(&best.0) {
             tries += 1;
-            if tries > 400 {
+            if tries > 150 {
                 return best;
             }
             if size(&smaller) >= size(&best.0) {
