@@ -80,6 +80,8 @@ pub enum MissingState {
     Conntrack,
     /// No `ss`: something listens wherever a packet is delivered.
     Sockets,
+    /// The list of sockets holds no raw and no ping sockets, for the tool was not asked for them.
+    RawSockets,
     /// Nothing says which backend the rules run on.
     Backend,
     /// Both backends have rules, and nothing says which was registered first.

@@ -148,6 +148,12 @@ drop_codes! {
     StrictSourceRoute = "STRICT_SOURCE_ROUTE", "NOT_SPECIFIED";
     /// Nothing listens on the port.
     NoSocket = "NO_SOCKET", "NO_SOCKET";
+    /// Nothing listens on the UDP port that a broadcast or multicast is for; nobody is told.
+    NoSocketBroadcast = "NO_SOCKET_BROADCAST", "NOT_SPECIFIED";
+    /// An echo reply that no process waits for.
+    NoPingSocket = "NO_PING_SOCKET", "NO_SOCKET";
+    /// Delivered, but too short for the header of its transport protocol.
+    ShortTransportHeader = "SHORT_TRANSPORT_HEADER", "NOT_SPECIFIED";
     /// Nothing handles the IP protocol.
     NoProtocol = "NO_PROTOCOL", "IP_NOPROTO";
     /// The TCP checksum is wrong on delivery.

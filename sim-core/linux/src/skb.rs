@@ -139,6 +139,9 @@ pub struct SkbSocket {
     pub gid: Option<u32>,
     /// `SO_BINDTODEVICE`.
     pub bound_dev: Option<DevId>,
+    /// A raw socket that writes IP headers itself (`IP_HDRINCL`): its packets are routed as protocol 255 without ports, and nobody corrects their
+    /// transport checksum for a source address that routing chose.
+    pub raw: bool,
 }
 
 impl Skb {

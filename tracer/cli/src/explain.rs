@@ -5,6 +5,9 @@ use crate::output::Out;
 
 /// Every code and its page.
 const PAGES: &[(&str, &str)] = &[
+    ("NO_SOCKET_BROADCAST", include_str!("../../../docs/reasons/NO_SOCKET_BROADCAST.md")),
+    ("NO_PING_SOCKET", include_str!("../../../docs/reasons/NO_PING_SOCKET.md")),
+    ("SHORT_TRANSPORT_HEADER", include_str!("../../../docs/reasons/SHORT_TRANSPORT_HEADER.md")),
     ("RULE_DROP", include_str!("../../../docs/reasons/RULE_DROP.md")),
     ("RULE_REJECT", include_str!("../../../docs/reasons/RULE_REJECT.md")),
     ("CHAIN_POLICY", include_str!("../../../docs/reasons/CHAIN_POLICY.md")),

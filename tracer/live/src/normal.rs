@@ -282,9 +282,15 @@ fn of_target(target: &Target) -> EventVerdict {
     }
 }
 
-/// Whether a target that is not there to drop may drop all the same: no address on the device, a header that is none.
-fn may_drop(target: &Target) -> bool {
-    matches!(target, Target::Masquerade(_) | Target::Redirect(_) | Target::Tcpmss(_) | Target::Unmodelled(_))
+/// Whether a target that is not there to drop may drop all the same: no address on a device, a header that is none. MASQUERADE takes the address of
+/// any device that has one if need be.
+fn may_drop(loaded: &Loaded, target: &Target) -> bool {
+    match target {
+        Target::Masquerade(_) => !loaded.any_address,
+        Target::Redirect(_) => loaded.device_without_address,
+        Target::Tcpmss(_) | Target::Unmodelled(_) => true,
+        _ => false,
+    }
 }
 
 /// The target of the rule of an event.
@@ -319,7 +325,8 @@ fn ends(
     // x_tables does not say when a target drops against its nature.
     for run in runs.iter_mut().filter(|run| run.frames.is_empty()) {
         let Some(last) = run.events.last_mut() else { continue };
-        let unsaid = last.backend == Backend::Legacy && target(loaded, last).is_some_and(may_drop);
+        let unsaid = last.backend == Backend::Legacy
+            && target(loaded, last).is_some_and(|target| may_drop(loaded, target));
         if unsaid && let Some(reason) = take("NETFILTER_DROP") {
             last.verdict = EventVerdict::Drop;
             run.kernel_reason = Some(reason);
@@ -354,7 +361,7 @@ fn ends(
                 (_, Some(Target::Reject(_))) => (Some(DropCode::RuleReject), Disposition::Dropped),
                 (_, Some(target))
                     if event.backend == Backend::Nft
-                        && !may_drop(target)
+                        && !may_drop(loaded, target)
                         && !matches!(target, Target::Dnat(_) | Target::Snat(_)) =>
                 {
                     (Some(DropCode::Hotdrop), Disposition::Dropped)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pktwalk_linux::config::{NetNsConfig, Ruleset};
+use pktwalk_linux::config::{Device, NetNsConfig, Ruleset};
 use pktwalk_linux::hook::{Backend, Family, TableName};
 use pktwalk_linux::ipset;
 use pktwalk_linux::iptables::{self, ast};
@@ -30,6 +30,10 @@ pub(crate) struct Loaded {
     pub chains: BTreeMap<(TableName, String), ast::Chain>,
     /// nf_tables: position (from 1) of each handle in its chain.
     pub handles: BTreeMap<(TableName, u64), u32>,
+    /// Whether a device has an IPv4 address for everyone to see.
+    pub any_address: bool,
+    /// Whether a device that packets come in by has no IPv4 address.
+    pub device_without_address: bool,
 }
 
 /// Replaces whatever rules and sets the calling thread's namespace has.
@@ -44,7 +48,15 @@ pub(crate) fn load(
     if !config.sets.is_empty() {
         tool("ipset", &["restore"], &ipset::print(&config.sets), &[])?;
     }
-    let mut loaded = Loaded { chains: BTreeMap::new(), handles: BTreeMap::new() };
+    let v4 = |device: &&Device| device.addresses.iter().any(|address| address.local.is_ipv4());
+    let universe = |device: &Device| {
+        device.addresses.iter().any(|address| address.local.is_ipv4() && address.scope == 0)
+    };
+    let mut loaded = Loaded {
+        any_address: config.devices.iter().any(universe),
+        device_without_address: config.devices.iter().any(|device| !v4(&device)),
+        ..Loaded::default()
+    };
     for ruleset in rulesets(config) {
         restore(ruleset, backend, lock)?;
         for table in &ruleset.save.tables {

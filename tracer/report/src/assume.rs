@@ -94,6 +94,11 @@ fn missing_state(missing: MissingState) -> (&'static str, &'static str, &'static
             "something listens wherever a packet is delivered",
             "file ss in the bundle, or --assume closed=tcp/80",
         ),
+        MissingState::RawSockets => (
+            "no-raw-sockets",
+            "no process has a raw socket that takes the packet's protocol",
+            "look for one with ss -Hwnlpe",
+        ),
         MissingState::Backend => {
             ("backend", "the backend that the rules run on", "--assume backend=legacy or backend=nft")
         }

@@ -212,6 +212,9 @@ fn area(code: DropCode) -> &'static str {
         | DropCode::NoMulticastMember
         | DropCode::StrictSourceRoute => "forwarding",
         DropCode::NoSocket
+        | DropCode::NoSocketBroadcast
+        | DropCode::NoPingSocket
+        | DropCode::ShortTransportHeader
         | DropCode::NoProtocol
         | DropCode::TcpChecksum
         | DropCode::UdpChecksum
@@ -329,6 +332,9 @@ fn freed(code: DropCode, end: &End, packet: &PacketTrace, names: &dyn Names) -> 
         DropCode::NoProtocol => {
             format!("nothing here handles IP protocol {}", flow.as_ref().map_or(0, |f| f.protocol))
         }
+        DropCode::NoSocketBroadcast => "nothing listens on the UDP port of this broadcast".to_owned(),
+        DropCode::NoPingSocket => "no process here waits for this echo reply".to_owned(),
+        DropCode::ShortTransportHeader => "it ends inside its transport header".to_owned(),
         DropCode::TcpChecksum => "the TCP checksum is wrong".to_owned(),
         DropCode::UdpChecksum => "the UDP checksum is wrong".to_owned(),
         DropCode::IcmpUnhandled => {

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use pktwalk_linux::hook::Hook;
-use pktwalk_linux::reason::Disposition;
 
 use crate::event::{At, EngineRun, EventVerdict, PacketRun, ScenarioEvent, SendRun};
 
@@ -126,10 +125,11 @@ pub fn compare(left: &EngineRun, right: &EngineRun) -> Vec<Difference> {
     differences
 }
 
-/// The packets with every copy put under what it is a copy of. Such a packet has gone on if one of its copies has, and it has no single end to
-/// compare reasons of; its frames are in the order of their devices.
-fn with_copies(send: &SendRun) -> Vec<PacketRun> {
+/// The packets with every copy put under what it is a copy of. Such a packet (it is marked in the second list) has no single end, so
+/// its disposition and reason say nothing; its frames are in the order of their devices.
+fn with_copies(send: &SendRun) -> (Vec<PacketRun>, Vec<bool>) {
     let mut whole: Vec<PacketRun> = Vec::new();
+    let mut copied = Vec::new();
     // Where each packet of the send is in `whole`.
     let mut places: Vec<usize> = Vec::new();
     for packet in &send.packets {
@@ -139,6 +139,7 @@ fn with_copies(send: &SendRun) -> Vec<PacketRun> {
             _ => {
                 places.push(whole.len());
                 whole.push(packet.clone());
+                copied.push(false);
                 continue;
             }
         };
@@ -147,19 +148,24 @@ fn with_copies(send: &SendRun) -> Vec<PacketRun> {
         original.events.extend(packet.events.iter().cloned());
         original.frames.extend(packet.frames.iter().cloned());
         original.frames.sort_by(|a, b| a.dev.cmp(&b.dev));
-        if !original.frames.is_empty() {
-            original.disposition = Some(Disposition::Forwarded);
-        }
-        original.kernel_reason = None;
+        copied[into] = true;
     }
     for packet in &mut whole {
         packet.frames.sort_by(|a, b| a.dev.cmp(&b.dev));
     }
-    whole
+    (whole, copied)
 }
 
 fn compare_send(send: usize, left: &SendRun, right: &SendRun, differences: &mut Vec<Difference>) {
-    let (left_packets, right_packets) = (with_copies(left), with_copies(right));
+    let ((mut left_packets, left_copied), (mut right_packets, right_copied)) =
+        (with_copies(left), with_copies(right));
+    for (at, packet) in left_packets.iter_mut().chain(&mut right_packets).enumerate() {
+        let at = if at < left_copied.len() { at } else { at - left_copied.len() };
+        if [&left_copied, &right_copied].iter().any(|copied| copied.get(at).copied().unwrap_or(false)) {
+            packet.disposition = None;
+            packet.kernel_reason = None;
+        }
+    }
     let mut add = |packet, what| differences.push(Difference { send, packet, what });
     if left_packets.len() != right_packets.len() {
         add(None, What::Packets(left_packets.len(), right_packets.len()));

@@ -3,7 +3,7 @@
 use pktwalk_linux::hook::Backend;
 use pktwalk_linux::iptables::ast::Policy;
 
-use crate::case::Case;
+use crate::case::{Case, Entry};
 use crate::compare::{Difference, compare};
 use crate::engine::EngineError;
 use crate::event::EngineRun;
@@ -86,7 +86,8 @@ pub fn on_backends(case: &Case, backends: Backends) -> Vec<(Option<Backend>, Cas
     }
 }
 
-/// Runs `case` on the `other` engine and on the model.
+/// Runs `case` on the `other` engine and on the model. Packets of the namespace's own are those of a raw socket on both: a kernel is given their
+/// headers as they are, and that is the socket which can do that.
 ///
 /// # Errors
 /// If one of them cannot run it at all.
@@ -95,7 +96,12 @@ pub fn confirm(
     backends: Backends,
     other: &mut Judge<'_>,
 ) -> Result<Vec<Confirmation>, EngineError> {
-    let case = with_replies(case)?;
+    let mut case = with_replies(case)?;
+    for send in &mut case.sends {
+        if let Entry::Local(socket) = &mut send.entry {
+            socket.raw = true;
+        }
+    }
     let mut confirmations = Vec::new();
     for (backend, case) in on_backends(&case, backends) {
         let (run, choices) = other(&case)?;

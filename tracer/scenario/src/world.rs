@@ -194,7 +194,7 @@ impl World {
             within.push(match entry {
                 EntryAt::Device { dev, .. } => Entry::Device(dev.clone()),
                 EntryAt::Local { socket, .. } => {
-                    Entry::Local(SkbSocket { uid: socket.uid, gid: socket.gid, bound_dev: None })
+                    Entry::Local(SkbSocket { uid: socket.uid, gid: socket.gid, bound_dev: None, raw: false })
                 }
             });
         }

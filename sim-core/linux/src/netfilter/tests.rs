@@ -711,7 +711,7 @@ fn owner() {
     let exists = |wanted| Match::Owner(OwnerMatch { socket_exists: Some(wanted), ..OwnerMatch::default() });
     let with = |uid| {
         let mut skb = syn();
-        skb.sk = Some(SkbSocket { uid, gid: uid, bound_dev: None });
+        skb.sk = Some(SkbSocket { uid, gid: uid, bound_dev: None, raw: false });
         skb
     };
     assert_eq!(both(uid(false), with(Some(1000))), Some(true));

@@ -5,7 +5,7 @@ use pktwalk_packet::{IcmpFields, TcpFields, UdpFields};
 use super::links::SocketKey;
 use super::socket::{self, Arrival};
 use super::{Flight, Next, build, forward, icmp, reject};
-use crate::config::DeviceKind;
+use crate::config::{DeviceKind, MissingState};
 use crate::hook::Hook;
 use crate::ids::DevId;
 use crate::iptables::ast::PktType;
@@ -105,7 +105,9 @@ fn tcp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next 
     if skb.pkt_type != PktType::Unicast {
         return drop(DropCode::NoSocket, FUNCTION);
     }
-    let Some(tcp) = TcpFields::parse(skb.l4()) else { return short(skb, DropCode::Truncated, FUNCTION) };
+    let Some(tcp) = TcpFields::parse(skb.l4()) else {
+        return short(skb, DropCode::ShortTransportHeader, FUNCTION);
+    };
     if tcp.header_len < 20 {
         return drop(DropCode::Truncated, FUNCTION);
     }
@@ -131,7 +133,9 @@ fn tcp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next 
 fn udp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next {
     const FUNCTION: &str = "__udp4_lib_rcv";
     let skb = &flight.skb;
-    let Some(udp) = UdpFields::parse(skb.l4()) else { return short(skb, DropCode::Truncated, FUNCTION) };
+    let Some(udp) = UdpFields::parse(skb.l4()) else {
+        return short(skb, DropCode::ShortTransportHeader, FUNCTION);
+    };
     let len = usize::from(udp.len);
     if len < 8 || len > skb.l4().len() + skb.packet.missing() {
         return drop(DropCode::Truncated, FUNCTION);
@@ -146,7 +150,7 @@ fn udp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next 
         return taken(cx, skb, udp.dport, Some(found));
     }
     if to.broadcast {
-        return drop(DropCode::NoSocket, FUNCTION);
+        return drop(DropCode::NoSocketBroadcast, "__udp4_lib_mcast_deliver");
     }
     // `nf_reset_ct`: the error that tells of it is of no connection.
     flight.skb.ct = SkbCt::None;
@@ -160,7 +164,9 @@ fn icmp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next
     if !checksum_ok(skb, skb.l4()) {
         return drop(DropCode::IcmpChecksum, FUNCTION);
     }
-    let Some(fields) = IcmpFields::parse(skb.l4()) else { return short(skb, DropCode::Truncated, FUNCTION) };
+    let Some(fields) = IcmpFields::parse(skb.l4()) else {
+        return short(skb, DropCode::ShortTransportHeader, FUNCTION);
+    };
     if fields.icmp_type > 18 && !matches!(fields.icmp_type, 42 | 43) {
         return drop(DropCode::IcmpUnhandled, FUNCTION);
     }
@@ -172,6 +178,18 @@ fn icmp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next
         }
     }
     match fields.icmp_type {
+        0 => {
+            // `ping_rcv`: a ping socket, or a raw one that had its copy before.
+            let Some(sockets) = sockets(cx.ns, ICMP, fields.id).filter(|_| !cx.ns.links.raw_sockets_unknown)
+            else {
+                return assumed(cx, skb, fields.id);
+            };
+            let to = arrival(skb, dev, 0, fields.id);
+            return match socket::ping(sockets, &to) {
+                Some(found) => taken(cx, skb, fields.id, Some(found)),
+                None => drop(DropCode::NoPingSocket, "ping_rcv"),
+            };
+        }
         8 => {
             cx.sink.step(skb, Step::Deliver { protocol: ICMP, port: 0, socket: None });
             icmp::echo(cx, skb, dev);
@@ -213,6 +231,9 @@ fn other<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId, protocol:
             return assumed(cx, &flight.skb, 0);
         }
         None => {}
+    }
+    if cx.ns.links.raw_sockets_unknown {
+        cx.sink.step(&flight.skb, Step::Assumed(Assumption::Default(MissingState::RawSockets)));
     }
     forward::refuse(
         cx,

@@ -65,6 +65,8 @@ pub struct Links {
     by_ifindex: BTreeMap<u32, DevId>,
 
     missing_sysctls: bool,
+    /// Whether there may be raw and ping sockets that nobody told of.
+    pub(super) raw_sockets_unknown: bool,
 }
 
 fn v4(addr: IpAddr) -> Option<u32> {
@@ -114,6 +116,7 @@ impl Links {
             bridge_of: vec![None; count],
             other_master: vec![None; count],
 
+            raw_sockets_unknown: config.missing.contains(&MissingState::RawSockets),
             missing_sysctls: config.missing.contains(&MissingState::Sysctls),
             ..Links::default()
         };

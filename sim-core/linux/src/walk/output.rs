@@ -220,7 +220,8 @@ pub(super) fn local_packet<S: Sink>(cx: &mut Cx<'_, S>, skb: &mut Skb) -> Result
     let socket = skb.sk.unwrap_or_default();
     // A source that is not ours can only be a raw socket's, which routes without it.
     let foreign = skb.ip.src != 0 && cx.ns.fib.addr_type(skb.ip.src, None) != AddrType::Local;
-    let (sport, dport) = made_ports(skb);
+    let (protocol, (sport, dport)) =
+        if socket.raw { (255, (0, 0)) } else { (skb.ip.protocol, made_ports(skb)) };
     let key = FlowKey {
         dst: skb.ip.dst,
         src: if foreign { 0 } else { skb.ip.src },
@@ -228,7 +229,7 @@ pub(super) fn local_packet<S: Sink>(cx: &mut Cx<'_, S>, skb: &mut Skb) -> Result
         oif: socket.bound_dev,
         mark: skb.mark,
         tos: skb.ip.tos,
-        protocol: skb.ip.protocol,
+        protocol,
         sport,
         dport,
         uid: socket.uid.unwrap_or(0),
@@ -239,7 +240,7 @@ pub(super) fn local_packet<S: Sink>(cx: &mut Cx<'_, S>, skb: &mut Skb) -> Result
         Err(error) => return Err(failed(cx, skb, RouteCause::Output, DropCode::NoOutputRoute, error)),
     };
     if skb.ip.src == 0 {
-        set_source(skb, routed.src);
+        set_source(skb, routed.src, !socket.raw);
     }
     build::set_header_checksum(skb.packet.l3_mut());
     skb.dst = Some(routed.dst);
@@ -248,7 +249,7 @@ pub(super) fn local_packet<S: Sink>(cx: &mut Cx<'_, S>, skb: &mut Skb) -> Result
 }
 
 /// Writes the source that routing chose, and what depends on it.
-fn set_source(skb: &mut Skb, src: u32) {
+fn set_source(skb: &mut Skb, src: u32, checksum: bool) {
     let old = skb.ip.src;
     let len = usize::from(skb.ip.header_len);
     let protocol = skb.ip.protocol;
@@ -262,7 +263,8 @@ fn set_source(skb: &mut Skb, src: u32) {
         17 => 6,
         _ => 0,
     };
-    if at != 0
+    if checksum
+        && at != 0
         && first
         && let Some(field) = l3.get_mut(len + at..len + at + 2)
     {
@@ -292,7 +294,7 @@ pub(super) fn local_out<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Nex
 fn harder_key(ns: &NetNs, skb: &Skb) -> (FlowKey, bool) {
     let kind = ns.fib.addr_type(skb.ip.src, None);
     let keep = matches!(kind, AddrType::Local | AddrType::Unicast);
-    let mut key = FlowKey {
+    let key = FlowKey {
         dst: skb.ip.dst,
         src: if keep { skb.ip.src } else { 0 },
         oif: skb.sk.and_then(|sk| sk.bound_dev),
@@ -300,10 +302,6 @@ fn harder_key(ns: &NetNs, skb: &Skb) -> (FlowKey, bool) {
         tos: skb.ip.tos,
         ..FlowKey::default()
     };
-    if ns.fib.needs_ports() {
-        key.protocol = skb.ip.protocol;
-        (key.sport, key.dport) = input::ports(&skb.ip, skb.l4());
-    }
     (key, keep)
 }
 

@@ -70,6 +70,16 @@ pub(super) fn tcp(sockets: &[SocketKey], to: &Arrival) -> Option<u32> {
     best(of(true), to).or_else(|| best(of(false), to))
 }
 
+/// A ping socket (`ping_lookup`), whose port is the ICMP id, or a raw socket of ICMP, which has none.
+pub(super) fn ping(sockets: &[SocketKey], to: &Arrival) -> Option<u32> {
+    let fits = |s: &&SocketKey| {
+        s.protocol == to.protocol
+            && (s.port == 0 || s.port == to.dport)
+            && (s.local == 0 || s.local == to.dst)
+    };
+    sockets.iter().find(fits).map(|s| s.index)
+}
+
 /// A raw socket of the protocol.
 pub(super) fn raw(sockets: &[SocketKey], to: &Arrival) -> Option<u32> {
     let fits = |s: &&SocketKey| {

@@ -303,7 +303,7 @@ fn every_kind_of_route() {
         ("0.0.0.0", (Dropped, Some(DropCode::InvalidDest)), None),
         ("127.0.0.1", (Dropped, Some(DropCode::MartianLoopbackDest)), None),
         ("224.1.1.1", (Dropped, Some(DropCode::NoMulticastMember)), None),
-        ("192.168.50.255", (Dropped, Some(DropCode::NoSocket)), None),
+        ("192.168.50.255", (Dropped, Some(DropCode::NoSocketBroadcast)), None),
     ] {
         run.state = NetNsState::default();
         assert_eq!(code(run.rx("va", udp(POD_A, dst, 1))), want, "{dst}");
@@ -546,7 +546,7 @@ fn bridges() {
     assert_eq!(run.frames()[0].0, "p0", "learned");
     // Everywhere.
     let end = run.rx("p0", frame(MacAddr::BROADCAST, udp(host, "172.20.255.255", 1)));
-    assert_eq!(code(end), (Disposition::Dropped, Some(DropCode::NoSocket)));
+    assert_eq!(code(end), (Disposition::Dropped, Some(DropCode::NoSocketBroadcast)));
     assert_eq!(run.recorder.packets[1].made_by, MadeBy::Copy);
     assert_eq!(run.frames()[0].0, "p1");
     // Back out of the port that it came by.

@@ -173,7 +173,7 @@ impl<'a> Packets<'a> {
             let src = *rng.pick(&[NODE, NODE, NODE_SECOND, pools::BRIDGE]);
             let known = self.config.devices.iter().flat_map(|d| &d.addresses).any(|a| a.local == src);
             let owner = *rng.pick(&[0u32, 1000, 500]);
-            let socket = SkbSocket { uid: Some(owner), gid: Some(owner), bound_dev: None };
+            let socket = SkbSocket { uid: Some(owner), gid: Some(owner), bound_dev: None, raw: true };
             (if known { src } else { NODE }, Entry::Local(socket))
         } else {
             let (dev, _, hosts) = *rng.pick(&PORTS);

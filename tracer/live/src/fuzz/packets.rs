@@ -137,7 +137,7 @@ impl Maker<'_> {
         let src = *self.rng.pick(&[NODE, NODE, NODE, pools::BRIDGE]);
         let dst = pools::addr(self.rng);
         let id = *self.rng.pick(&[0u32, 1000, 600]);
-        let socket = SkbSocket { uid: Some(id), gid: Some(id), bound_dev: None };
+        let socket = SkbSocket { uid: Some(id), gid: Some(id), bound_dev: None, raw: true };
         let side = self.side(Entry::Local(socket), src, dst);
         self.start(side);
     }
