@@ -170,8 +170,17 @@ pub struct Verify {
     #[arg(long = "packets", value_name = "N", default_value_t = 20, requires = "fuzz")]
     pub packets_each: u32,
     /// Rulesets of --fuzz at the same time
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "fuzz")]
+    #[arg(long, value_name = "N", default_value_t = 4, requires = "fuzz")]
     pub jobs: usize,
+    /// Number of the first ruleset of --fuzz, to run one again that an earlier run has found
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "fuzz")]
+    pub first: u32,
+    /// Differences of --fuzz after which to stop
+    #[arg(long, value_name = "N", default_value_t = 10, requires = "fuzz")]
+    pub stop_after: u32,
+    /// Tell differing cases of --fuzz as they were generated
+    #[arg(long, requires = "fuzz")]
+    pub no_shrink: bool,
 }
 
 /// What runs a scenario.

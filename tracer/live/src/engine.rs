@@ -34,11 +34,33 @@ pub struct KernelRun {
 
 type Answer = Result<KernelRun, EngineError>;
 
+/// What the engine's thread is asked.
+struct Request {
+    case: Box<Case>,
+    worlds: Worlds,
+    answer: Sender<Answer>,
+}
+
+/// Which worlds a case may run in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Worlds {
+    /// A new one.
+    New,
+    /// One that remembers nothing of earlier cases.
+    Clean,
+    /// One that may remember what hosts were told by ICMP.
+    Any,
+}
+
+/// Worlds that are kept: with and without routing rules, with and without a nat table.
+const KEPT: usize = 4;
+
 /// Runs cases in network namespaces of its own. Needs root and the real tools.
 #[derive(Debug)]
 pub struct KernelEngine {
     backend: Option<Backend>,
-    requests: Option<Sender<(Box<Case>, Sender<Answer>)>>,
+    worlds: Worlds,
+    requests: Option<Sender<Request>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -53,7 +75,23 @@ impl KernelEngine {
             .name(format!("world{number}"))
             .spawn(move || serve(&inbox, number))
             .ok();
-        KernelEngine { backend, requests: Some(requests), thread }
+        KernelEngine { backend, worlds: Worlds::Clean, requests: Some(requests), thread }
+    }
+
+    /// An engine that also uses worlds again in which hosts were told something by ICMP: much faster, but the kernel remembers how much each
+    /// host was told. Who finds something odd runs the case again by [`KernelEngine::run_afresh`].
+    #[must_use]
+    pub fn hurried(mut self) -> KernelEngine {
+        self.worlds = Worlds::Any;
+        self
+    }
+
+    /// As [`KernelEngine::run_for_replay`], in a new world.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn run_afresh(&mut self, case: &Case) -> Result<KernelRun, EngineError> {
+        self.ask(case, Worlds::New)
     }
 
     /// As [`Engine::run`], with what a replay needs.
@@ -61,6 +99,10 @@ impl KernelEngine {
     /// # Errors
     /// As there.
     pub fn run_for_replay(&mut self, case: &Case) -> Result<KernelRun, EngineError> {
+        self.ask(case, self.worlds)
+    }
+
+    fn ask(&mut self, case: &Case, worlds: Worlds) -> Result<KernelRun, EngineError> {
         let mut case = case.clone();
         case.remarks.clear();
         if let Some(backend) = self.backend {
@@ -69,7 +111,7 @@ impl KernelEngine {
         let gone = || failed("its thread is gone");
         let (answer, wait) = channel();
         let requests = self.requests.as_ref().ok_or_else(gone)?;
-        requests.send((Box::new(case), answer)).map_err(|_| gone())?;
+        requests.send(Request { case: Box::new(case), worlds, answer }).map_err(|_| gone())?;
         wait.recv().map_err(|_| gone())?
     }
 }
@@ -94,7 +136,7 @@ impl Drop for KernelEngine {
 }
 
 /// The thread's life: its namespace, its worlds.
-fn serve(inbox: &Receiver<(Box<Case>, Sender<Answer>)>, number: u32) {
+fn serve(inbox: &Receiver<Request>, number: u32) {
     pin(number);
     let lock = std::env::temp_dir().join(format!("pktwalk-xtables-{}-{number}.lock", std::process::id()));
     let lock = lock.to_string_lossy().into_owned();
@@ -104,14 +146,14 @@ fn serve(inbox: &Receiver<(Box<Case>, Sender<Answer>)>, number: u32) {
         // What the other ends free could not be told from what the namespace frees.
         perf = None;
     }
-    let mut worlds: Option<World> = None;
-    while let Ok((case, answer)) = inbox.recv() {
-        let done = run(&case, &mut worlds, &mut perf, sink.as_ref(), &lock);
+    let mut worlds: Vec<World> = Vec::new();
+    while let Ok(request) = inbox.recv() {
+        let done = run(&request, &mut worlds, &mut perf, sink.as_ref(), &lock);
         if done.is_err() {
             // Half-programmed worlds are not used again.
-            worlds = None;
+            worlds.clear();
         }
-        let _ = answer.send(done);
+        let _ = request.answer.send(done);
     }
     drop(worlds);
     let _ = std::fs::remove_file(lock);
@@ -140,18 +182,33 @@ fn backend_of(config: &NetNsConfig) -> Result<Backend, EngineError> {
 }
 
 fn run(
-    case: &Case,
-    worlds: &mut Option<World>,
+    request: &Request,
+    worlds: &mut Vec<World>,
     perf: &mut Option<Perf>,
     sink: Option<&std::os::fd::OwnedFd>,
     lock: &str,
 ) -> Answer {
+    let case = &*request.case;
     let backend = backend_of(&case.config)?;
-    if worlds.as_ref().is_none_or(|world| !world.fits(&case.config, backend)) {
-        *worlds = None;
-        *worlds = Some(World::new(&case.config, backend, lock, sink)?);
+    let fits = |world: &World| match request.worlds {
+        Worlds::New => false,
+        Worlds::Clean => world.fits(&case.config, backend) && !world.told(),
+        Worlds::Any => world.fits(&case.config, backend),
+    };
+    match worlds.iter().position(fits) {
+        Some(at) => {
+            let world = worlds.remove(at);
+            world.enter()?;
+            worlds.push(world);
+        }
+        None => {
+            if worlds.len() >= KEPT {
+                worlds.remove(0);
+            }
+            worlds.push(World::new(&case.config, backend, lock, sink)?);
+        }
     }
-    let Some(world) = worlds else { return Err(failed("no world")) };
+    let Some(world) = worlds.last_mut() else { return Err(failed("no world")) };
     for _ in 0..ATTEMPTS {
         world.program(&case.config)?;
         match send_all(case, world, perf) {

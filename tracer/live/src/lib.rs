@@ -9,7 +9,6 @@
 
 mod bpf;
 pub mod engine;
-pub mod frame;
 pub mod fuzz;
 mod identity;
 mod netlink;

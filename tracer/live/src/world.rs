@@ -11,7 +11,9 @@ use nix::sys::socket::{
 };
 use pktwalk_linux::config::{Device, DeviceKind, NetNsConfig, NudState};
 use pktwalk_linux::hook::{Backend, TableName};
+use pktwalk_linux::netns::NetNs;
 use pktwalk_linux::skb::SkbSocket;
+use pktwalk_linux::walk::as_neighbour;
 use pktwalk_packet::{EtherType, Packet};
 use pktwalk_scenario::case::{CaseSend, Entry};
 use pktwalk_scenario::engine::EngineError;
@@ -25,7 +27,7 @@ use crate::perf::Perf;
 use crate::program::{self, Settings, has_peer, peer_name};
 use crate::rules::{self, Loaded};
 use crate::trace::Tracer;
-use crate::{bpf, frame, offload, state};
+use crate::{bpf, offload, state};
 
 /// The other end of a wire.
 struct Port {
@@ -39,9 +41,11 @@ struct Port {
 /// One backend's world. Belongs to the thread that made it, which is in the node's namespace.
 pub(crate) struct World {
     backend: Backend,
-    _node: Namespace,
-    _peer: Namespace,
+    node: Namespace,
+    peer: Namespace,
     config: NetNsConfig,
+    /// Compiled, for what a neighbour's frame looks like.
+    ns: NetNs,
     ports: Vec<Port>,
     tracer: Tracer,
     netfilter: Netfilter,
@@ -162,8 +166,9 @@ impl World {
         let devices = NetNsConfig { devices: Vec::new(), ..NetNsConfig::default() };
         Ok(World {
             backend,
-            _node: node,
-            _peer: peer,
+            node: node,
+            peer: peer,
+            ns: NetNs::compile(NetNsConfig::default()).0,
             config: devices,
             ports: ports?,
             tracer,
@@ -183,11 +188,17 @@ impl World {
         let fresh = self.config.devices.is_empty();
         let unsplit = self.split && !program::has_custom_rules(config);
         let stale_nat = backend == Backend::Legacy && self.nat && !has_nat(config);
-        self.backend == backend
-            && !self.told
-            && !stale_nat
-            && (fresh || same_devices(&self.config, config))
-            && !unsplit
+        self.backend == backend && !stale_nat && (fresh || same_devices(&self.config, config)) && !unsplit
+    }
+
+    /// Whether a host was told something by ICMP, which the kernel remembers.
+    pub fn told(&self) -> bool {
+        self.told
+    }
+
+    /// Puts the calling thread into the node's namespace.
+    pub fn enter(&self) -> Result<(), EngineError> {
+        self.node.enter()
     }
 
     /// Makes it that of `config`.
@@ -211,6 +222,8 @@ impl World {
         self.settings.apply(config);
         self.nat |= has_nat(config);
         self.config = config.clone();
+        let (sets, rulesets) = (Vec::new(), Vec::new());
+        self.ns = NetNs::compile(NetNsConfig { sets, rulesets, ..config.clone() }).0;
         self.loaded = rules::load(config, self.backend, &mut self.netfilter, &self.lock)?;
         state::flush(&mut self.netfilter).map_err(netlink_failed)?;
         self.open_sockets(config)
@@ -240,9 +253,9 @@ impl World {
         let here: Vec<String> =
             here.into_iter().chain(bridges.filter(working).map(|bridge| bridge.name.clone())).collect();
         wait_until_up(&here)?;
-        self._peer.enter()?;
+        self.peer.enter()?;
         let done = wait_until_up(&there);
-        self._node.enter()?;
+        self.node.enter()?;
         done
     }
 
@@ -259,9 +272,9 @@ impl World {
         if text.is_empty() {
             return Ok(());
         }
-        self._peer.enter()?;
+        self.peer.enter()?;
         let done = tool("ip", &["-batch", "-"], &text, &[]);
-        self._node.enter()?;
+        self.node.enter()?;
         done.map(drop)
     }
 
@@ -304,7 +317,10 @@ impl World {
         let mut send_error = None;
         let (sent, local) = match &send.entry {
             Entry::Device(dev) => {
-                let bytes = frame::as_neighbour(&self.config, dev, &send.packet);
+                let mut bytes = send.packet.clone();
+                if let Some(dev) = self.ns.dev(dev) {
+                    as_neighbour(&self.ns, dev, &mut bytes);
+                }
                 let port = self.ports.iter_mut().find(|port| port.dev == *dev);
                 let port =
                     port.ok_or_else(|| unsupported(format!("no wire at {dev} to send a packet by")))?;

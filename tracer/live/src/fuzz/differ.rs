@@ -19,10 +19,12 @@ use pktwalk_scenario::case::{Case, Entry};
 use pktwalk_scenario::compare::{Difference, compare};
 use pktwalk_scenario::engine::{Engine, EngineError};
 use pktwalk_scenario::event::{At, EngineRun};
-use pktwalk_scenario::model::{Choices, ModelEngine};
+use pktwalk_scenario::model::ModelEngine;
 
 use super::rng::Rng;
 use super::{packets, rules, world};
+use crate::engine::{KernelEngine, KernelRun};
+use crate::replay::Replay;
 
 /// What to compare.
 #[derive(Clone, Debug)]
@@ -41,6 +43,8 @@ pub struct Plan {
     pub jobs: usize,
     /// Differences after which to stop.
     pub stop_after: usize,
+    /// Whether differing cases are made small, which takes far longer than finding them.
+    pub shrink: bool,
 }
 
 /// A case on which kernel and model differ, made small.
@@ -79,11 +83,6 @@ pub struct Report {
     pub findings: Vec<Finding>,
 }
 
-/// Makes a kernel engine; called once by each worker and backend.
-pub type MakeEngine<'a> = dyn Fn(Backend) -> Result<Box<dyn Engine>, EngineError> + Sync + 'a;
-/// Makes the choices that replay a run of the kernel.
-pub type MakeChoices<'a> = dyn Fn(&Case, &EngineRun) -> Box<dyn Choices> + Sync + 'a;
-
 /// Case `number` of a seed. The backend changes nothing but whose rules they are.
 pub fn case(seed: u64, number: u64, backend: Backend, count: usize) -> Case {
     let mut rng = Rng::new(seed).fork(number);
@@ -105,9 +104,15 @@ struct Judged {
     unknown: Option<&'static str>,
 }
 
-fn judge(case: &Case, kernel: &mut dyn Engine, choices: &MakeChoices<'_>) -> Result<Judged, EngineError> {
-    let mut kernel = kernel.run(case)?;
-    let mut model = ModelEngine::with_choices(choices(case, &kernel)).run(case)?;
+/// What a kernel says in a world that it may have used before; and where that differs from the model, what it says in a new one.
+fn judge(case: &Case, engine: &mut KernelEngine) -> Result<Judged, EngineError> {
+    let judged = compared(case, engine.run_for_replay(case)?)?;
+    if judged.differences.is_empty() { Ok(judged) } else { compared(case, engine.run_afresh(case)?) }
+}
+
+fn compared(case: &Case, kernel: KernelRun) -> Result<Judged, EngineError> {
+    let mut model = ModelEngine::with_choices(Box::new(Replay::new(kernel.clone()))).run(case)?;
+    let mut kernel = kernel.run;
     let undecided = model
         .sends
         .iter()
@@ -134,19 +139,14 @@ fn judge(case: &Case, kernel: &mut dyn Engine, choices: &MakeChoices<'_>) -> Res
 ///
 /// # Errors
 /// If the kernel engine cannot run here at all.
-pub fn run(
-    plan: &Plan,
-    make: &MakeEngine<'_>,
-    choices: &MakeChoices<'_>,
-    progress: &(dyn Fn(&Report) + Sync),
-) -> Result<Report, EngineError> {
+pub fn run(plan: &Plan, progress: &(dyn Fn(&Report) + Sync)) -> Result<Report, EngineError> {
     let next = AtomicU64::new(plan.first);
     let report = Mutex::new(Report::default());
     let failure = Mutex::new(None);
     std::thread::scope(|scope| {
         for _ in 0..plan.jobs.max(1) {
             scope.spawn(|| {
-                if let Err(error) = work(plan, make, choices, &next, &report, progress) {
+                if let Err(error) = work(plan, &next, &report, progress) {
                     next.store(u64::MAX / 2, Ordering::Relaxed);
                     lock(&failure).get_or_insert(error);
                 }
@@ -170,16 +170,12 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 fn work(
     plan: &Plan,
-    make: &MakeEngine<'_>,
-    choices: &MakeChoices<'_>,
     next: &AtomicU64,
     report: &Mutex<Report>,
     progress: &(dyn Fn(&Report) + Sync),
 ) -> Result<(), EngineError> {
-    let mut engines = Vec::new();
-    for backend in &plan.backends {
-        engines.push((*backend, make(*backend)?));
-    }
+    let mut engines: Vec<_> =
+        plan.backends.iter().map(|backend| (*backend, KernelEngine::new(Some(*backend)).hurried())).collect();
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
         if number >= plan.first.saturating_add(plan.rulesets)
@@ -189,7 +185,7 @@ fn work(
         }
         for (backend, engine) in &mut engines {
             let case = case(plan.seed, number, *backend, plan.packets);
-            let judged = match judge(&case, engine.as_mut(), choices) {
+            let judged = match judge(&case, engine) {
                 Ok(judged) => judged,
                 Err(error @ EngineError::Missing { .. }) => return Err(error),
                 Err(error) => {
@@ -198,7 +194,13 @@ fn work(
                 }
             };
             let finding = (!judged.differences.is_empty()).then(|| {
-                let small = shrink(&case, engine.as_mut(), choices, &judged);
+                let small = if plan.shrink {
+                    shrink(&case, engine, &judged)
+                } else {
+                    let mut case = case.clone();
+                    case.sends.truncate(judged.compared);
+                    (case, judged.differences.clone())
+                };
                 Finding {
                     seed: plan.seed,
                     ruleset: number,
@@ -267,12 +269,7 @@ fn kinds(rule: &Rule) -> Vec<String> {
 }
 
 /// Removes packets, rules, routes and routing rules while kernel and model still differ.
-fn shrink(
-    case: &Case,
-    kernel: &mut dyn Engine,
-    choices: &MakeChoices<'_>,
-    judged: &Judged,
-) -> (Case, Vec<Difference>) {
+fn shrink(case: &Case, kernel: &mut KernelEngine, judged: &Judged) -> (Case, Vec<Difference>) {
     let mut best = (case.clone(), judged.differences.clone());
     best.0.sends.truncate(judged.compared);
     let mut tries = 0;
@@ -286,7 +283,7 @@ fn shrink(
             if size(&smaller) >= size(&best.0) {
                 continue;
             }
-            if let Ok(judged) = judge(&smaller, kernel, choices)
+            if let Ok(judged) = judge(&smaller, kernel)
                 && !judged.differences.is_empty()
             {
                 best = (smaller, judged.differences);
@@ -364,6 +361,33 @@ fn smaller(case: &Case) -> Vec<Case> {
         });
     }
     all
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for finding in &self.findings {
+            writeln!(f, "{finding}")?;
+        }
+        let counted = |f: &mut fmt::Formatter<'_>, title: &str, of: &BTreeMap<String, u64>| {
+            if of.is_empty() {
+                return Ok(());
+            }
+            writeln!(f, "{title}")?;
+            of.iter().try_for_each(|(what, count)| writeln!(f, "{count:>9}  {what}"))
+        };
+        counted(f, "in rules that matched:", &self.matched)?;
+        counted(f, "how packets ended:", &self.ends)?;
+        counted(f, "refused:", &self.refused)?;
+        for (code, count) in &self.unknown {
+            writeln!(f, "the model would not decide {count} packets: {code}")?;
+        }
+        let Report { rulesets, packets, events, findings, .. } = self;
+        writeln!(
+            f,
+            "{rulesets} rulesets, {packets} packets, {events} events compared; {} differ",
+            findings.len()
+        )
+    }
 }
 
 impl fmt::Display for Finding {

@@ -1,12 +1,10 @@
 //! Generated namespaces, rules and packets, and their comparison on the kernel and the model.
 
 pub mod differ;
-pub mod flows;
 pub mod matches;
 pub mod packets;
 pub mod pools;
 pub mod rng;
 pub mod rules;
-pub mod run;
 pub mod targets;
 pub mod world;
