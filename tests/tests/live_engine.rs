@@ -117,7 +117,7 @@ fn namespace(backend: Backend) -> NetNsConfig {
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into(),
-        rulesets: vec![Ruleset { backend, save }],
+        rulesets: vec![Ruleset { backend, save: save.into() }],
         sockets: Some(Vec::new()),
         ..NetNsConfig::default()
     }

@@ -74,7 +74,7 @@ fn service_chains(service: u32, nat: bool, chains: &mut Vec<Chain>) -> Rule {
             ports: Some(PortRange { lo: 8080, hi: 8080 }),
             ..NatTarget::default()
         };
-        let target = if nat { Target::Dnat(target) } else { Target::Accept };
+        let target = if nat { Target::Dnat(Box::new(target)) } else { Target::Accept };
         let own = IpMatch { src: host(endpoint), ..IpMatch::default() };
         let tcp = IpMatch { protocol: Some(Neg::is(6)), ..IpMatch::default() };
         let rules = vec![
@@ -100,7 +100,7 @@ fn services(name: TableName) -> Table {
     }
     let mark = MarkMask { value: 0x4000, mask: 0x4000 };
     chains.push(chain("MARKING", None, vec![rule(IpMatch::default(), Vec::new(), Target::Mark(mark))]));
-    let masquerade = if nat { Target::Masquerade(NatTarget::default()) } else { Target::Accept };
+    let masquerade = if nat { Target::Masquerade(Box::default()) } else { Target::Accept };
     let rules = vec![
         rule(IpMatch::default(), vec![Match::Mark(Neg::is_not(mark))], Target::Return),
         rule(IpMatch::default(), Vec::new(), masquerade),
@@ -160,7 +160,7 @@ fn config(tables: Vec<Table>) -> NetNsConfig {
             device("out0", 3, 0x0af5_ff01),
         ],
         sysctls: BTreeMap::from([("net.ipv4.ip_forward".to_owned(), "1".to_owned())]),
-        rulesets: vec![Ruleset { backend: Backend::Nft, save }],
+        rulesets: vec![Ruleset { backend: Backend::Nft, save: save.into() }],
         ..NetNsConfig::default()
     }
 }

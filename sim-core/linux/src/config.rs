@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use pktwalk_packet::MacAddr;
@@ -55,8 +56,15 @@ pub struct NetNsConfig {
 pub struct Ruleset {
     /// Which kernel implementation runs them.
     pub backend: Backend,
-    /// The rules.
-    pub save: SaveFile,
+    /// The rules: shared by the copies of a namespace, as they may be millions.
+    pub save: Arc<SaveFile>,
+}
+
+impl Ruleset {
+    /// The rules, to be changed here and in no other copy.
+    pub fn save_mut(&mut self) -> &mut SaveFile {
+        Arc::make_mut(&mut self.save)
+    }
 }
 
 /// A kind of state that a bundle may lack.

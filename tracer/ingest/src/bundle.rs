@@ -369,7 +369,7 @@ impl<'s, 'a> NetNsReader<'s, 'a> {
             }
         };
         if !save.tables.is_empty() {
-            self.ns.config.rulesets.push(Ruleset { backend, save });
+            self.ns.config.rulesets.push(Ruleset { backend, save: save.into() });
         }
         true
     }

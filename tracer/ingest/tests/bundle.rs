@@ -238,7 +238,7 @@ fn plain(config: &NetNsConfig) -> NetNsConfig {
         set.source = nowhere;
         set.entries.iter_mut().for_each(|e| e.source = nowhere);
     }
-    for table in config.rulesets.iter_mut().flat_map(|r| &mut r.save.tables) {
+    for table in config.rulesets.iter_mut().flat_map(|r| &mut r.save_mut().tables) {
         table.source = nowhere;
         for chain in &mut table.chains {
             chain.source = nowhere;

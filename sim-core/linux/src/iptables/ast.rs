@@ -109,7 +109,7 @@ impl<T> Neg<T> {
     }
 }
 
-/// One `-A` line.
+/// One `-A` line. What few rules have is boxed: a ruleset may have millions of them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rule {
     /// Tests of the IP header and the devices, done before any match.
@@ -119,7 +119,7 @@ pub struct Rule {
     /// What a matching packet gets.
     pub target: Target,
     /// `[packets:bytes]` before `-A`.
-    pub counters: Option<Counters>,
+    pub counters: Option<Box<Counters>>,
     /// Where it stands.
     pub source: SourceLine,
 }
@@ -132,9 +132,9 @@ pub struct IpMatch {
     /// `-d`.
     pub dst: Option<Neg<AddrMask>>,
     /// `-i`.
-    pub in_dev: Option<Neg<DevPattern>>,
+    pub in_dev: Option<Box<Neg<DevPattern>>>,
     /// `-o`.
-    pub out_dev: Option<Neg<DevPattern>>,
+    pub out_dev: Option<Box<Neg<DevPattern>>>,
     /// `-p`, as the protocol's number. 0 never stands here (`-p all` is no test, `! -p all` is refused by the tool).
     pub protocol: Option<Neg<u8>>,
     /// `-f` (`true`: second and later fragments) or `! -f`.
@@ -634,9 +634,9 @@ pub enum Target {
     /// `REJECT`.
     Reject(RejectWith),
     /// `LOG`.
-    Log(LogTarget),
+    Log(Box<LogTarget>),
     /// `NFLOG`.
-    Nflog(NflogTarget),
+    Nflog(Box<NflogTarget>),
     /// `MARK`: `mark = (mark & !mask) ^ value`.
     Mark(MarkMask),
     /// `CONNMARK`.
@@ -644,19 +644,19 @@ pub enum Target {
     /// `CT`.
     Ct(Box<CtTarget>),
     /// `DNAT`.
-    Dnat(NatTarget),
+    Dnat(Box<NatTarget>),
     /// `SNAT`.
-    Snat(NatTarget),
+    Snat(Box<NatTarget>),
     /// `MASQUERADE`; the range has ports only.
-    Masquerade(NatTarget),
+    Masquerade(Box<NatTarget>),
     /// `REDIRECT`; the range has ports only.
-    Redirect(NatTarget),
+    Redirect(Box<NatTarget>),
     /// `TCPMSS`.
     Tcpmss(TcpmssTarget),
     /// `CHECKSUM --checksum-fill`.
     Checksum,
     /// Parsed into words, printed back, not evaluated.
-    Unmodelled(Unmodelled),
+    Unmodelled(Box<Unmodelled>),
 }
 
 /// `--reject-with`.

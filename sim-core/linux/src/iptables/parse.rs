@@ -202,9 +202,9 @@ impl Reader {
             rule.target = if goto {
                 // Words without a name, so that `-g` is printed back.
                 let words = vec!["-g".to_owned(), name];
-                Target::Unmodelled(Unmodelled { name: String::new(), words })
+                Target::Unmodelled(Box::new(Unmodelled { name: String::new(), words }))
             } else {
-                Target::Unmodelled(Unmodelled { name, words: Vec::new() })
+                Target::Unmodelled(Box::new(Unmodelled { name, words: Vec::new() }))
             };
         }
         table.chains = chains;

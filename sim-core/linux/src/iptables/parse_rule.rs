@@ -488,15 +488,16 @@ impl<'t, 'a> Reader<'t, 'a> {
                 }
                 Value::Match(one) => matches.push(one),
                 Value::Target(Target::Unmodelled(one)) => {
-                    target = Target::Unmodelled(Unmodelled { name: one.name, words: words() });
+                    target = Target::Unmodelled(Box::new(Unmodelled { name: one.name, words: words() }));
                 }
                 Value::Target(Target::Goto(chain)) if open.broken => {
                     // Without a name, so that `-g` is printed back.
                     let words = ["-g".to_owned(), chain].into_iter().chain(words()).collect();
-                    target = Target::Unmodelled(Unmodelled { name: String::new(), words });
+                    target = Target::Unmodelled(Box::new(Unmodelled { name: String::new(), words }));
                 }
                 Value::Target(_) if open.broken => {
-                    target = Target::Unmodelled(Unmodelled { name: name.to_owned(), words: words() })
+                    target =
+                        Target::Unmodelled(Box::new(Unmodelled { name: name.to_owned(), words: words() }))
                 }
                 Value::Target(one) => target = one,
             }
@@ -505,7 +506,7 @@ impl<'t, 'a> Reader<'t, 'a> {
             self.stray.shrink_to_fit();
             matches.push(Match::Unmodelled(Unmodelled { name: String::new(), words: self.stray }));
         }
-        let rule = Rule { ip: self.ip, matches, target, counters: self.counters, source };
+        let rule = Rule { ip: self.ip, matches, target, counters: self.counters.map(Box::new), source };
         Read {
             rules: expand(rule, &self.sources, &self.destinations),
             problems: self.problems,
@@ -556,10 +557,10 @@ fn addresses(text: &str, not: bool, family: Family) -> Parsed<Addrs> {
 }
 
 /// A device. `+` alone, not inverted, is no test.
-fn device(text: &str, not: bool) -> Parsed<Option<Neg<super::ast::DevPattern>>> {
+fn device(text: &str, not: bool) -> Parsed<Option<Box<Neg<super::ast::DevPattern>>>> {
     let value = values::device(text)?;
     let any = value.prefix && value.name.is_empty();
-    Ok((not || !any).then_some(Neg { not, value }))
+    Ok((not || !any).then(|| Box::new(Neg { not, value })))
 }
 
 fn is_option(token: &Token<'_>) -> bool {

@@ -3,8 +3,7 @@
 use crate::hook::Family;
 
 use super::ast::{
-    ConnmarkTarget, CtTarget, CtTargetZone, LogTarget, MarkMask, NatTarget, NflogTarget, RejectWith, Target,
-    TcpmssTarget, Unmodelled,
+    ConnmarkTarget, CtTarget, CtTargetZone, LogTarget, MarkMask, RejectWith, Target, TcpmssTarget, Unmodelled,
 };
 use super::names;
 use super::options::Ext;
@@ -22,7 +21,7 @@ pub(super) fn empty(ext: Ext, name: &str, family: Family) -> Target {
         },
         Ext::Reject if family == Family::V6 => Target::Reject(RejectWith::Icmp6PortUnreachable),
         Ext::Reject => Target::Reject(RejectWith::IcmpPortUnreachable),
-        Ext::Log => Target::Log(LogTarget {
+        Ext::Log => Target::Log(Box::new(LogTarget {
             level: 4,
             prefix: None,
             tcp_sequence: false,
@@ -30,18 +29,18 @@ pub(super) fn empty(ext: Ext, name: &str, family: Family) -> Target {
             ip_options: false,
             uid: false,
             mac_decode: false,
-        }),
-        Ext::Nflog => Target::Nflog(NflogTarget::default()),
+        })),
+        Ext::Nflog => Target::Nflog(Box::default()),
         Ext::MarkTarget => Target::Mark(MarkMask { value: 0, mask: 0 }),
         Ext::ConnmarkTarget => Target::Connmark(ConnmarkTarget::Set(MarkMask { value: 0, mask: 0 })),
         Ext::Ct => Target::Ct(Box::default()),
-        Ext::Dnat => Target::Dnat(NatTarget::default()),
-        Ext::Snat => Target::Snat(NatTarget::default()),
-        Ext::Masquerade => Target::Masquerade(NatTarget::default()),
-        Ext::Redirect => Target::Redirect(NatTarget::default()),
+        Ext::Dnat => Target::Dnat(Box::default()),
+        Ext::Snat => Target::Snat(Box::default()),
+        Ext::Masquerade => Target::Masquerade(Box::default()),
+        Ext::Redirect => Target::Redirect(Box::default()),
         Ext::Tcpmss => Target::Tcpmss(TcpmssTarget::ClampToPmtu),
         Ext::Checksum => Target::Checksum,
-        _ => Target::Unmodelled(Unmodelled { name: name.to_owned(), words: Vec::new() }),
+        _ => Target::Unmodelled(Box::new(Unmodelled { name: name.to_owned(), words: Vec::new() })),
     }
 }
 

@@ -100,7 +100,7 @@ fn push_table(out: &mut Line, table: &Table, family: Family, counters: bool) {
     for chain in &chains {
         for rule in &chain.rules {
             if counters {
-                let Counters { packets, bytes } = rule.counters.unwrap_or_default();
+                let Counters { packets, bytes } = rule.counters.as_deref().copied().unwrap_or_default();
                 let _ = write!(out.0, "[{packets}:{bytes}] ");
             }
             out.0.push_str("-A");
@@ -153,8 +153,8 @@ fn push_ip(out: &mut Line, ip: &IpMatch) {
     let IpMatch { src, dst, in_dev, out_dev, protocol, fragment } = ip;
     push_addr(out, "-s", src.as_ref());
     push_addr(out, "-d", dst.as_ref());
-    push_dev(out, "-i", in_dev.as_ref());
-    push_dev(out, "-o", out_dev.as_ref());
+    push_dev(out, "-i", in_dev.as_deref());
+    push_dev(out, "-o", out_dev.as_deref());
     if let Some(Neg { not, value }) = protocol {
         out.option(*not, "-p");
         push_protocol(out, *value);

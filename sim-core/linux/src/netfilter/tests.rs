@@ -57,7 +57,7 @@ fn table(name: TableName, chains: Vec<Chain>) -> Table {
 }
 
 fn ruleset(backend: Backend, tables: Vec<Table>) -> Ruleset {
-    Ruleset { backend, save: SaveFile { family: Family::V4, header: None, tables } }
+    Ruleset { backend, save: SaveFile { family: Family::V4, header: None, tables }.into() }
 }
 
 fn device(name: &str, kind: DeviceKind, ifindex: u32, addr: [u8; 4]) -> Device {
@@ -357,12 +357,12 @@ fn ip_tests() {
         (of(&|ip| ip.dst = Some(Neg::is(mask([10, 0, 1, 2], [255; 4])))), true),
         (of(&|ip| ip.protocol = Some(Neg::is(6))), true),
         (of(&|ip| ip.protocol = Some(Neg::is_not(6))), false),
-        (of(&|ip| ip.in_dev = Some(Neg::is(dev("eth0", false)))), true),
-        (of(&|ip| ip.in_dev = Some(Neg::is(dev("eth", false)))), false),
-        (of(&|ip| ip.in_dev = Some(Neg::is(dev("eth", true)))), true),
-        (of(&|ip| ip.in_dev = Some(Neg::is_not(dev("eth0", true)))), false),
-        (of(&|ip| ip.out_dev = Some(Neg::is(dev("eth0", false)))), false),
-        (of(&|ip| ip.out_dev = Some(Neg::is_not(dev("nosuch", false)))), true),
+        (of(&|ip| ip.in_dev = Some(Box::new(Neg::is(dev("eth0", false))))), true),
+        (of(&|ip| ip.in_dev = Some(Box::new(Neg::is(dev("eth", false))))), false),
+        (of(&|ip| ip.in_dev = Some(Box::new(Neg::is(dev("eth", true))))), true),
+        (of(&|ip| ip.in_dev = Some(Box::new(Neg::is_not(dev("eth0", true))))), false),
+        (of(&|ip| ip.out_dev = Some(Box::new(Neg::is(dev("eth0", false))))), false),
+        (of(&|ip| ip.out_dev = Some(Box::new(Neg::is_not(dev("nosuch", false))))), true),
         (of(&|ip| ip.fragment = Some(true)), false),
         (of(&|ip| ip.fragment = Some(false)), true),
     ];
@@ -383,7 +383,7 @@ fn an_absent_device_has_the_empty_name() {
             (Neg::is_not(DevPattern { name: "eth0".into(), prefix: false }), true),
             (Neg::is(DevPattern { name: String::new(), prefix: true }), true),
         ] {
-            let rules = vec![rule(Target::Drop).ip(|ip| ip.in_dev = Some(pattern.clone()))];
+            let rules = vec![rule(Target::Drop).ip(|ip| ip.in_dev = Some(Box::new(pattern.clone())))];
             let chains = vec![chain("OUTPUT", Some(Policy::Accept), rules)];
             let mut world =
                 World::new(config(vec![ruleset(backend, vec![table(TableName::Filter, chains)])]));
@@ -736,7 +736,7 @@ fn what_is_not_modelled_is_named() {
         assert!(
             matches!(end.and_then(|e| e.because), Some(Because::Match { rule, position: 1 }) if rule.0 == 1)
         );
-        let rules = vec![rule(Target::Unmodelled(unmodelled("TTL")))];
+        let rules = vec![rule(Target::Unmodelled(Box::new(unmodelled("TTL"))))];
         let (end, _) = World::forward(backend, Policy::Accept, rules, vec![]).run(Hook::Forward, &mut syn());
         assert!(matches!(end.and_then(|e| e.because), Some(Because::Target { .. })));
     }
@@ -812,7 +812,7 @@ fn conntrack_is_on_while_some_rule_refers_to_it() {
     };
     assert!(!on(vec![rule(Target::Accept), rule(Target::Drop).with(never())]));
     assert!(on(vec![rule(Target::Drop).with(Match::State(Neg::is(CtStateSet::NEW)))]));
-    assert!(on(vec![rule(Target::Masquerade(NatTarget::default()))]));
+    assert!(on(vec![rule(Target::Masquerade(Box::default()))]));
     assert!(on(vec![rule(Target::Ct(CtTarget { notrack: true, ..CtTarget::default() }.into()))]));
     let connlimit = Unmodelled { name: "connlimit".into(), words: Vec::new() };
     assert!(on(vec![rule(Target::Drop).with(Match::Unmodelled(connlimit))]));

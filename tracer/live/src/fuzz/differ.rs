@@ -89,7 +89,7 @@ pub fn case(seed: u64, number: u64, backend: Backend, count: usize) -> Case {
     let mut config = world::world(&mut rng);
     let generated = rules::ruleset(&mut rng);
     config.sets = generated.sets;
-    config.rulesets = vec![Ruleset { backend, save: generated.save }];
+    config.rulesets = vec![Ruleset { backend, save: generated.save.into() }];
     let (ns, _) = NetNs::compile(config.clone());
     let sends = packets::sequence(&mut rng, &ns, count);
     Case { name: format!("seed {seed} ruleset {number}"), config, sends, seed, ..Case::default() }
@@ -327,17 +327,19 @@ fn smaller(case: &Case) -> Vec<Case> {
     for (ruleset, rules) in case.config.rulesets.iter().enumerate() {
         for (table, tables) in rules.save.tables.iter().enumerate() {
             with(&|case| {
-                case.config.rulesets[ruleset].save.tables.remove(table);
+                case.config.rulesets[ruleset].save_mut().tables.remove(table);
             });
             for (chain, chains) in tables.chains.iter().enumerate() {
                 if chains.rules.len() > 1 {
                     with(&|case| {
-                        case.config.rulesets[ruleset].save.tables[table].chains[chain].rules.clear()
+                        case.config.rulesets[ruleset].save_mut().tables[table].chains[chain].rules.clear()
                     });
                 }
                 for rule in 0..chains.rules.len() {
                     with(&|case| {
-                        case.config.rulesets[ruleset].save.tables[table].chains[chain].rules.remove(rule);
+                        case.config.rulesets[ruleset].save_mut().tables[table].chains[chain]
+                            .rules
+                            .remove(rule);
                     });
                 }
             }

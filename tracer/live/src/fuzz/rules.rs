@@ -154,10 +154,10 @@ fn ip_match(rng: &mut Rng, place: Place) -> IpMatch {
     let in_allowed = !place.base || place.hooks & (bit(Hook::Output) | bit(Hook::Postrouting)) == 0;
     let out_allowed = !place.base || place.hooks & (bit(Hook::Prerouting) | bit(Hook::Input)) == 0;
     if in_allowed && rng.chance(15) {
-        ip.in_dev = Some(Neg { not: rng.chance(25), value: dev(rng) });
+        ip.in_dev = Some(Box::new(Neg { not: rng.chance(25), value: dev(rng) }));
     }
     if out_allowed && rng.chance(15) {
-        ip.out_dev = Some(Neg { not: rng.chance(25), value: dev(rng) });
+        ip.out_dev = Some(Box::new(Neg { not: rng.chance(25), value: dev(rng) }));
     }
     if rng.chance(3) {
         ip.fragment = Some(rng.chance(50));

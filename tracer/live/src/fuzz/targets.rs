@@ -29,7 +29,7 @@ pub fn target(rng: &mut Rng, place: Place, callees: &[&str], ip: &mut IpMatch) -
         7 | 8 if place.table != TableName::Nat => Target::Drop,
         9..=11 => Target::Return,
         12 => log(rng),
-        13 => Target::Nflog(NflogTarget { group: 5, ..NflogTarget::default() }),
+        13 => Target::Nflog(Box::new(NflogTarget { group: 5, ..NflogTarget::default() })),
         14 | 15 => connmark(rng),
         _ => Target::Mark(MarkMask { value: *rng.pick(&MARKS), mask: *rng.pick(&MASKS) }),
     }
@@ -87,35 +87,40 @@ fn nat(rng: &mut Rng, place: Place, ip: &mut IpMatch) -> Option<Target> {
     };
     if destination {
         return Some(if rng.chance(25) {
-            Target::Redirect(NatTarget {
+            Target::Redirect(Box::new(NatTarget {
                 ports: with_ports(rng, ip, &SERVICE_PORTS),
                 random,
                 ..NatTarget::default()
-            })
+            }))
         } else {
             let pool = [POD_A, POD_B, BRIDGE_HOST, NODE, FAR_HOST, Ipv4Addr::LOCALHOST];
             let mut nat =
                 NatTarget { ports: with_ports(rng, ip, &SERVICE_PORTS), random, ..NatTarget::default() };
             nat.addrs = addrs(rng, &pool);
             nat.persistent = rng.chance(10);
-            Target::Dnat(nat)
+            Target::Dnat(Box::new(nat))
         });
     }
     if masquerade && rng.chance(60) {
         let ports = with_ports(rng, ip, &[1024, 30000, 40000, 100]);
-        return Some(Target::Masquerade(NatTarget { ports, random, random_fully, ..NatTarget::default() }));
+        return Some(Target::Masquerade(Box::new(NatTarget {
+            ports,
+            random,
+            random_fully,
+            ..NatTarget::default()
+        })));
     }
     if source {
         let ports = with_ports(rng, ip, &[1024, 30000, 40000, 100]);
         let addrs = addrs(rng, &[NODE, NODE_SECOND, Ipv4Addr::new(192, 0, 2, 77)]);
-        return Some(Target::Snat(NatTarget {
+        return Some(Target::Snat(Box::new(NatTarget {
             addrs,
             ports,
             random,
             random_fully,
             persistent: rng.chance(10),
             ..NatTarget::default()
-        }));
+        })));
     }
     None
 }
@@ -165,7 +170,7 @@ fn connmark(rng: &mut Rng) -> Target {
 }
 
 fn log(rng: &mut Rng) -> Target {
-    Target::Log(LogTarget {
+    Target::Log(Box::new(LogTarget {
         level: rng.between(3, 7) as u8,
         prefix: rng.maybe(50, |_| "seen: ".to_owned()),
         tcp_sequence: rng.chance(20),
@@ -173,7 +178,7 @@ fn log(rng: &mut Rng) -> Target {
         ip_options: rng.chance(20),
         uid: rng.chance(20),
         mac_decode: false,
-    })
+    }))
 }
 
 /// Adds the match that the kernel asks of a rule with this target.
