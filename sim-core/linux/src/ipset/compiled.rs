@@ -72,14 +72,8 @@ impl CompiledSets {
         CompiledSets { sets: config.sets.iter().map(|set| CompiledSet::compile(set, diagnostics)).collect() }
     }
 
-    /// Whether `-m set` with these options matches, `!` included; `None` if that cannot be known (a type that is not modelled, a counter that
-    /// decides). Elements with a timeout are taken as they were at the start of the run; [`CompiledSets::matches_at`] lets them end.
-    pub fn matches(&self, set: SetId, test: &SetMatch, skb: &Skb) -> Option<bool> {
-        self.matches_at(set, test, skb, 0)
-    }
-
-    /// As [`CompiledSets::matches`], `now_ns` after the start of the run: an element whose timeout is over does not match
-    /// (`ip_set_timeout_expired`).
+    /// Whether `-m set` with these options matches, `!` included, `now_ns` after the start of the run: an element whose timeout is over does not
+    /// match (`ip_set_timeout_expired`). `None` if that cannot be known (a type that is not modelled, a counter that decides).
     pub fn matches_at(&self, set: SetId, test: &SetMatch, skb: &Skb, now_ns: u64) -> Option<bool> {
         let set = self.sets.get(set.index())?;
         set.test(test, skb, now_ns).map(|matched| matched != test.not)

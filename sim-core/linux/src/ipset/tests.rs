@@ -63,7 +63,7 @@ const SRC: [SetDir; 2] = [SetDir::Src, SetDir::Src];
 #[test]
 fn fragments_and_cut_packets() {
     let (sets, _) = compile("create a hash:ip,port\nadd a 10.0.0.1,udp:53\nadd a 10.0.0.1,gre:0\n");
-    let matches = |skb: &Skb| sets.matches(SetId(0), &test(&SRC), skb);
+    let matches = |skb: &Skb| sets.matches_at(SetId(0), &test(&SRC), skb, 0);
     assert_eq!(matches(&skb(17, 0x2000, &udp(53))), Some(true), "a first fragment has its ports");
     assert_eq!(matches(&skb(17, 1, &udp(53))), Some(false), "a later one has none");
     assert_eq!(matches(&skb(47, 1, &[])), Some(true), "a protocol without ports has none to miss");
@@ -96,13 +96,13 @@ fn what_cannot_be_known_is_none() {
          create w hash:what\n",
     );
     let counted = SetMatch { packets: Some(CounterTest::Gt(3)), ..test(&SRC) };
-    assert_eq!(sets.matches(SetId(0), &counted, &packet), None);
+    assert_eq!(sets.matches_at(SetId(0), &counted, &packet, 0), None);
     let other = SetMatch { dirs: vec![SetDir::Dst], ..counted };
-    assert_eq!(sets.matches(SetId(0), &other, &packet), Some(false), "no element, so no counter decides");
-    assert_eq!(sets.matches(SetId(1), &test(&SRC), &packet), None);
-    assert_eq!(sets.matches(SetId(1), &test(&SRC[..1]), &packet), Some(false), "too few flags");
-    assert_eq!(sets.matches(SetId(2), &test(&SRC), &packet), Some(false), "nothing is in it");
-    assert_eq!(sets.matches(SetId(9), &test(&SRC), &packet), None, "no such set");
+    assert_eq!(sets.matches_at(SetId(0), &other, &packet, 0), Some(false), "no element, so no counter decides");
+    assert_eq!(sets.matches_at(SetId(1), &test(&SRC), &packet, 0), None);
+    assert_eq!(sets.matches_at(SetId(1), &test(&SRC[..1]), &packet, 0), Some(false), "too few flags");
+    assert_eq!(sets.matches_at(SetId(2), &test(&SRC), &packet, 0), Some(false), "nothing is in it");
+    assert_eq!(sets.matches_at(SetId(9), &test(&SRC), &packet, 0), None, "no such set");
 }
 
 #[test]
@@ -115,8 +115,8 @@ fn what_cannot_be_read_is_said_and_makes_the_set_unknown() {
     assert!(diagnostics.iter().all(|d| d.source.file == 4));
     assert_eq!(sets.len(), 2);
     let (compiled, _) = compile(text);
-    assert_eq!(compiled.matches(SetId(0), &test(&SRC), &skb(17, 0, &udp(1))), None);
-    assert_eq!(compiled.matches(SetId(1), &test(&SRC), &skb(17, 0, &udp(1))), None);
+    assert_eq!(compiled.matches_at(SetId(0), &test(&SRC), &skb(17, 0, &udp(1)), 0), None);
+    assert_eq!(compiled.matches_at(SetId(1), &test(&SRC), &skb(17, 0, &udp(1)), 0), None);
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn more_elements_than_the_set_holds() {
     ] {
         let (sets, diagnostics) = compile(text);
         assert_eq!(diagnostics.len(), 1, "{text}");
-        assert_eq!(sets.matches(SetId(0), &test(&SRC), &skb(17, 0, &udp(1))), None);
+        assert_eq!(sets.matches_at(SetId(0), &test(&SRC), &skb(17, 0, &udp(1)), 0), None);
     }
 }
 
