@@ -2,14 +2,17 @@
 
 /// Sum of the 16-bit words of `bytes` on top of `start`, not folded. An odd last byte counts as the high half of a word.
 pub fn sum(bytes: &[u8], start: u32) -> u32 {
+    // 2^16 is 1 in ones' complement arithmetic, so wider words have the same sum. A packet has too few of them for 64 bits to overflow.
     let mut total = u64::from(start);
-    let mut words = bytes.chunks_exact(2);
-    for word in &mut words {
-        total += u64::from(u16::from_be_bytes([word[0], word[1]]));
+    let (words, rest) = bytes.as_chunks::<4>();
+    for word in words {
+        total += u64::from(u32::from_be_bytes(*word));
     }
-    if let [last] = words.remainder() {
-        total += u64::from(*last) << 8;
+    let mut last = [0; 4];
+    for (to, from) in last.iter_mut().zip(rest) {
+        *to = *from;
     }
+    total += u64::from(u32::from_be_bytes(last));
     while total > u64::from(u32::MAX) {
         total = (total & 0xffff_ffff) + (total >> 32);
     }
@@ -54,6 +57,32 @@ pub fn replace32(old_checksum: u16, old: u32, new: u32) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Word by word, as the RFC says it.
+    fn by_words(bytes: &[u8], start: u32) -> u16 {
+        let mut total = u64::from(start);
+        for word in bytes.chunks(2) {
+            total += u64::from(word[0]) << 8 | u64::from(word.get(1).copied().unwrap_or(0));
+        }
+        while total > 0xffff {
+            total = (total & 0xffff) + (total >> 16);
+        }
+        !(total as u16)
+    }
+
+    #[test]
+    fn wide_words_sum_like_narrow_ones() {
+        for fill in [0u8, 1, 0x7f, 0x80, 0xff] {
+            let bytes: Vec<u8> = (0..70u8).map(|at| at.wrapping_mul(37) ^ fill).collect();
+            for start in [0, 0xffff, 0x1_0000, u32::MAX] {
+                for len in 0..bytes.len() {
+                    assert_eq!(finish(sum(&bytes[..len], start)), by_words(&bytes[..len], start));
+                    let same = vec![fill; len];
+                    assert_eq!(finish(sum(&same, start)), by_words(&same, start));
+                }
+            }
+        }
+    }
 
     #[test]
     fn incremental_equals_whole() {

@@ -146,8 +146,14 @@ impl Packet {
         header[..6].copy_from_slice(&dst.0);
         header[6..12].copy_from_slice(&src.0);
         header[12..].copy_from_slice(&self.ethertype.0.to_be_bytes());
-        self.bytes.splice(..self.l3, header);
-        self.l3 = 14;
+        match self.bytes.get_mut(..14) {
+            // In place: what every forwarded frame comes by.
+            Some(old) if self.l3 == 14 => old.copy_from_slice(&header),
+            _ => {
+                self.bytes.splice(..self.l3, header);
+                self.l3 = 14;
+            }
+        }
     }
 
     /// Takes the link-layer header off.

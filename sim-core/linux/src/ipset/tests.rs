@@ -98,7 +98,11 @@ fn what_cannot_be_known_is_none() {
     let counted = SetMatch { packets: Some(CounterTest::Gt(3)), ..test(&SRC) };
     assert_eq!(sets.matches_at(SetId(0), &counted, &packet, 0), None);
     let other = SetMatch { dirs: vec![SetDir::Dst], ..counted };
-    assert_eq!(sets.matches_at(SetId(0), &other, &packet, 0), Some(false), "no element, so no counter decides");
+    assert_eq!(
+        sets.matches_at(SetId(0), &other, &packet, 0),
+        Some(false),
+        "no element, so no counter decides"
+    );
     assert_eq!(sets.matches_at(SetId(1), &test(&SRC), &packet, 0), None);
     assert_eq!(sets.matches_at(SetId(1), &test(&SRC[..1]), &packet, 0), Some(false), "too few flags");
     assert_eq!(sets.matches_at(SetId(2), &test(&SRC), &packet, 0), Some(false), "nothing is in it");
