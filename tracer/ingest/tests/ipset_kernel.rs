@@ -199,7 +199,7 @@ fn sets_are_what_the_kernel_makes_of_them() {
         for ((number, addr, protocol, port, text), answer) in tests.iter().zip(answers) {
             let set = &config.sets[*number as usize];
             let matched =
-                compiled.matches(SetId(*number), &set_match(&set.name), &skb(*addr, *protocol, *port));
+                compiled.matches_at(SetId(*number), &set_match(&set.name), &skb(*addr, *protocol, *port), 0);
             assert_eq!(
                 matched,
                 Some(answer == "1"),
@@ -274,7 +274,7 @@ create list list:set\nadd list ip\n";
             ..set_match(name)
         };
         let at = config.sets.iter().position(|set| set.name == name).unwrap();
-        let matched = compiled.matches(SetId(at as u32), &test, &packet);
+        let matched = compiled.matches_at(SetId(at as u32), &test, &packet, 0);
         if name == "list" {
             assert_eq!(matched, None, "not modelled: not known");
         } else {
