@@ -22,6 +22,7 @@ pub mod nat;
 pub mod netfilter;
 pub mod netns;
 pub mod pipeline;
+mod protocols;
 pub mod reason;
 pub mod skb;
 pub mod sysctl;

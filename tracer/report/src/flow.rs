@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use pktwalk_linux::conntrack::tuple::{CtL4, CtTuple};
 use pktwalk_linux::trace::{Manip, Step};
+use pktwalk_packet::names::{self, is_icmp_query};
 use pktwalk_packet::{EtherType, Ipv4Fields, Packet};
 
 /// What a report shows of a packet's headers. Addresses in host byte order.
@@ -77,7 +78,7 @@ impl Flow {
                     (Some(sport), Some(dport), None) => L4::Ports { sport, dport },
                     _ => L4::None,
                 },
-                17 | 33 | 132 | 136 => match (word(0), word(2)) {
+                protocol if names::has_ports(protocol) => match (word(0), word(2)) {
                     (Some(sport), Some(dport)) => L4::Ports { sport, dport },
                     _ => L4::None,
                 },
@@ -86,7 +87,7 @@ impl Flow {
                         icmp_type,
                         code,
                         id: if is_icmp_query(icmp_type) { word(4).unwrap_or(0) } else { 0 },
-                        about: (may_quote && matches!(icmp_type, 3 | 4 | 5 | 11 | 12))
+                        about: (may_quote && names::is_icmp_error(icmp_type))
                             .then(|| Flow::of_ipv4(l4.get(8..).unwrap_or(&[]), false))
                             .flatten()
                             .map(Box::new),
@@ -136,10 +137,6 @@ impl Flow {
             _ => endpoint(self.dst, None),
         }
     }
-}
-
-fn is_icmp_query(icmp_type: u8) -> bool {
-    matches!(icmp_type, 0 | 8 | 13 | 14 | 15 | 16 | 17 | 18)
 }
 
 impl fmt::Display for Flow {
@@ -192,20 +189,7 @@ fn arp_line(l3: &[u8]) -> Option<String> {
 
 /// `tcp`, `udp`, ..., or `proto 47`.
 pub fn protocol(number: u8) -> String {
-    match number {
-        1 => "icmp".to_owned(),
-        2 => "igmp".to_owned(),
-        4 => "ipip".to_owned(),
-        6 => "tcp".to_owned(),
-        17 => "udp".to_owned(),
-        33 => "dccp".to_owned(),
-        47 => "gre".to_owned(),
-        50 => "esp".to_owned(),
-        51 => "ah".to_owned(),
-        132 => "sctp".to_owned(),
-        136 => "udplite".to_owned(),
-        other => format!("proto {other}"),
-    }
+    names::protocol_name(number).map_or_else(|| format!("proto {number}"), str::to_owned)
 }
 
 /// `10.0.0.1:80`, or the address alone.
@@ -252,31 +236,7 @@ fn tcp_flags(flags: u8) -> String {
 
 /// The name that iptables gives an ICMP type and code, or the numbers.
 pub fn icmp_name(icmp_type: u8, code: u8) -> String {
-    let name = match (icmp_type, code) {
-        (0, _) => "echo-reply",
-        (3, 0) => "network-unreachable",
-        (3, 1) => "host-unreachable",
-        (3, 2) => "protocol-unreachable",
-        (3, 3) => "port-unreachable",
-        (3, 4) => "fragmentation-needed",
-        (3, 5) => "source-route-failed",
-        (3, 6) => "network-unknown",
-        (3, 7) => "host-unknown",
-        (3, 9) => "network-prohibited",
-        (3, 10) => "host-prohibited",
-        (3, 13) => "communication-prohibited",
-        (4, _) => "source-quench",
-        (5, 0) => "network-redirect",
-        (5, 1) => "host-redirect",
-        (8, _) => "echo-request",
-        (11, 0) => "ttl-zero-during-transit",
-        (11, 1) => "ttl-zero-during-reassembly",
-        (12, _) => "parameter-problem",
-        (13, _) => "timestamp-request",
-        (14, _) => "timestamp-reply",
-        _ => return format!("type {icmp_type} code {code}"),
-    };
-    name.to_owned()
+    names::icmp_name(icmp_type, code).map_or_else(|| format!("type {icmp_type} code {code}"), str::to_owned)
 }
 
 #[cfg(test)]

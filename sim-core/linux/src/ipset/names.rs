@@ -1,67 +1,9 @@
 //! Names that `ipset` prints for protocols (as `/etc/protocols` has them) and for ICMP types; seen by adding every number and saving.
 
-/// Protocols that the tool prints by name.
-const PROTOCOLS: [(u8, &str); 58] = [
-    (1, "icmp"),
-    (2, "igmp"),
-    (3, "ggp"),
-    (4, "ipencap"),
-    (5, "st"),
-    (6, "tcp"),
-    (8, "egp"),
-    (9, "igp"),
-    (12, "pup"),
-    (17, "udp"),
-    (20, "hmp"),
-    (22, "xns-idp"),
-    (27, "rdp"),
-    (29, "iso-tp4"),
-    (33, "dccp"),
-    (36, "xtp"),
-    (37, "ddp"),
-    (38, "idpr-cmtp"),
-    (41, "ipv6"),
-    (43, "ipv6-route"),
-    (44, "ipv6-frag"),
-    (45, "idrp"),
-    (46, "rsvp"),
-    (47, "gre"),
-    (50, "esp"),
-    (51, "ah"),
-    (57, "skip"),
-    (58, "ipv6-icmp"),
-    (59, "ipv6-nonxt"),
-    (60, "ipv6-opts"),
-    (73, "rspf"),
-    (81, "vmtp"),
-    (88, "eigrp"),
-    (89, "ospf"),
-    (93, "ax.25"),
-    (94, "ipip"),
-    (97, "etherip"),
-    (98, "encap"),
-    (103, "pim"),
-    (108, "ipcomp"),
-    (112, "vrrp"),
-    (115, "l2tp"),
-    (124, "isis"),
-    (132, "sctp"),
-    (133, "fc"),
-    (135, "mobility-header"),
-    (136, "udplite"),
-    (137, "mpls-in-ip"),
-    (138, "manet"),
-    (139, "hip"),
-    (140, "shim6"),
-    (141, "wesp"),
-    (142, "rohc"),
-    (143, "ethernet"),
-    // Read, never printed: the names of later editions of the file, and the tool's own word.
-    (58, "icmpv6"),
-    (89, "ospfigp"),
-    (4, "ipv4"),
-    (94, "ipip"),
-];
+use crate::protocols::PROTOCOLS;
+
+/// Read, never printed: the names of later editions of the file, and the tool's own word.
+const PROTOCOL_ALIASES: [(u8, &str); 3] = [(58, "icmpv6"), (89, "ospfigp"), (4, "ipv4")];
 
 /// ICMP types and codes that the tool knows by name. The last two are read only.
 const ICMP: [(u8, u8, &str); 34] = [
@@ -106,7 +48,8 @@ pub(super) fn protocol(text: &str) -> Option<u8> {
     if let Ok(number) = text.parse::<u8>() {
         return (number != 0).then_some(number);
     }
-    PROTOCOLS.iter().find(|(_, name)| name.eq_ignore_ascii_case(text)).map(|&(number, _)| number)
+    let mut all = PROTOCOLS.iter().chain(&PROTOCOL_ALIASES);
+    all.find(|(_, name)| name.eq_ignore_ascii_case(text)).map(|&(number, _)| number)
 }
 
 /// As the tool prints a protocol.

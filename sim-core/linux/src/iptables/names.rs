@@ -6,6 +6,7 @@
 use crate::hook::Family;
 
 use super::ast::RejectWith;
+use crate::protocols::PROTOCOLS;
 
 /// What iptables prints for a protocol number; `None` where it prints the number.
 pub(super) fn protocol_name(number: u8) -> Option<&'static str> {
@@ -22,70 +23,17 @@ pub(super) fn protocol_number(name: &str) -> Option<u8> {
     all.find(|(_, known)| known.eq_ignore_ascii_case(name)).map(|(n, _)| *n)
 }
 
-const PROTOCOLS: [(u8, &str); 58] = [
-    (6, "tcp"),
-    (17, "udp"),
-    (1, "icmp"),
-    (2, "igmp"),
-    (3, "ggp"),
-    (4, "ipencap"),
-    (5, "st"),
-    (8, "egp"),
-    (9, "igp"),
-    (12, "pup"),
-    (20, "hmp"),
-    (22, "xns-idp"),
-    (27, "rdp"),
-    (29, "iso-tp4"),
-    (33, "dccp"),
-    (36, "xtp"),
-    (37, "ddp"),
-    (38, "idpr-cmtp"),
-    (41, "ipv6"),
-    (43, "ipv6-route"),
-    (44, "ipv6-frag"),
-    (45, "idrp"),
-    (46, "rsvp"),
-    (47, "gre"),
-    (50, "esp"),
-    (51, "ah"),
-    (57, "skip"),
-    (58, "ipv6-icmp"),
-    (59, "ipv6-nonxt"),
-    (60, "ipv6-opts"),
-    (73, "rspf"),
-    (81, "vmtp"),
-    (88, "eigrp"),
-    (89, "ospf"),
-    (93, "ax.25"),
-    (94, "ipip"),
-    (97, "etherip"),
-    (98, "encap"),
-    (103, "pim"),
-    (108, "ipcomp"),
-    (112, "vrrp"),
-    (115, "l2tp"),
-    (124, "isis"),
-    (132, "sctp"),
-    (133, "fc"),
-    (135, "mobility-header"),
-    (136, "udplite"),
-    (137, "mpls-in-ip"),
-    (138, "manet"),
-    (139, "hip"),
-    (140, "shim6"),
-    (141, "wesp"),
-    (142, "rohc"),
-    (143, "ethernet"),
-    // Never printed: zero is no test.
+/// Read, never printed: zero is no test.
+const PROTOCOL_ALIASES: [(u8, &str); 8] = [
     (0, "ip"),
     (0, "all"),
     (0, "any"),
     (0, "hopopt"),
+    (58, "icmpv6"),
+    (58, "icmp6"),
+    (135, "ipv6-mh"),
+    (135, "mh"),
 ];
-
-/// Read, never printed.
-const PROTOCOL_ALIASES: [(u8, &str); 4] = [(58, "icmpv6"), (58, "icmp6"), (135, "ipv6-mh"), (135, "mh")];
 
 /// The port of a well-known service.
 pub(super) fn service_port(name: &str) -> Option<u16> {
