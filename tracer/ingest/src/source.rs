@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-/// Bytes that one bundle may unpack to: an archive that claims more is refused.
+/// Bytes that one archive may unpack to, and that one file of a folder may have: more is refused.
 const MAX_BYTES: u64 = 2 << 30;
 
 /// The files of one bundle by their names within it (`iptables-save`, `netns/web/ip-addr.json`).
@@ -35,7 +35,10 @@ impl<'a> Source<'a> {
             Source::Folder(folder) => match File::open(folder.join(name)) {
                 Ok(file) => {
                     let mut bytes = Vec::new();
-                    file.take(MAX_BYTES).read_to_end(&mut bytes)?;
+                    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+                    if bytes.len() as u64 > MAX_BYTES {
+                        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 2 GiB"));
+                    }
                     Ok(Some(Cow::Owned(bytes)))
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
