@@ -33,6 +33,7 @@ pub struct NetNs {
     /// Neighbours, bridge ports, sockets.
     pub(crate) links: Links,
     dev_by_name: BTreeMap<String, DevId>,
+    lo: Option<DevId>,
 }
 
 /// What changes while packets pass.
@@ -81,7 +82,20 @@ impl NetNs {
         let fib = Fib::compile(&config, &dev_by_name, &sysctls, &mut diagnostics);
         let netfilter = Netfilter::compile(&config, &dev_by_name, &mut diagnostics);
         let links = Links::compile(&config, &dev_by_name, &mut diagnostics);
-        (NetNs { config, sysctls, ct, fib, netfilter, sets, links, dev_by_name }, diagnostics)
+        (
+            NetNs {
+                config,
+                sysctls,
+                ct,
+                fib,
+                netfilter,
+                sets,
+                links,
+                lo: dev_by_name.get("lo").copied(),
+                dev_by_name,
+            },
+            diagnostics,
+        )
     }
 
     /// The device of this name.
@@ -96,6 +110,6 @@ impl NetNs {
 
     /// `lo`, if the namespace has it.
     pub fn loopback(&self) -> Option<DevId> {
-        self.dev("lo")
+        self.lo
     }
 }
