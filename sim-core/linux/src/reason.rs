@@ -92,6 +92,8 @@ drop_codes! {
     CtDrop = "CT_DROP", "NETFILTER_DROP";
     /// Sent to a user-space queue that nobody reads.
     QueueNoListener = "QUEUE_NO_LISTENER", "NETFILTER_DROP";
+    /// Larger than the veth that it comes by takes: dropped between its two ends.
+    VethMtu = "VETH_MTU", "NOT_SPECIFIED";
     /// The frame is addressed to another hardware address.
     OtherHost = "OTHER_HOST", "OTHERHOST";
     /// The Ethernet protocol is not one that the namespace handles.

@@ -139,8 +139,8 @@ pub struct SkbSocket {
     pub gid: Option<u32>,
     /// `SO_BINDTODEVICE`.
     pub bound_dev: Option<DevId>,
-    /// A raw socket that writes IP headers itself (`IP_HDRINCL`): its packets are routed as protocol 255 without ports, and nobody corrects their
-    /// transport checksum for a source address that routing chose.
+    /// A raw socket that writes IP headers itself (`IP_HDRINCL`): its packets are routed as protocol 255 without ports and without the source
+    /// that their header names, and nobody corrects their transport checksum for a source address that routing chose.
     pub raw: bool,
 }
 

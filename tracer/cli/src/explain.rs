@@ -5,6 +5,7 @@ use crate::output::Out;
 
 /// Every code and its page.
 const PAGES: &[(&str, &str)] = &[
+    ("VETH_MTU", include_str!("../../../docs/reasons/VETH_MTU.md")),
     ("NO_SOCKET_BROADCAST", include_str!("../../../docs/reasons/NO_SOCKET_BROADCAST.md")),
     ("NO_PING_SOCKET", include_str!("../../../docs/reasons/NO_PING_SOCKET.md")),
     ("SHORT_TRANSPORT_HEADER", include_str!("../../../docs/reasons/SHORT_TRANSPORT_HEADER.md")),

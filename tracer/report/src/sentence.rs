@@ -221,7 +221,7 @@ fn area(code: DropCode) -> &'static str {
         | DropCode::IcmpChecksum
         | DropCode::IcmpUnhandled => "delivery",
         DropCode::NeighFailed => "neighbour",
-        DropCode::DeviceDown | DropCode::DummyDevice => "device",
+        DropCode::DeviceDown | DropCode::DummyDevice | DropCode::VethMtu => "device",
         DropCode::BridgePortState | DropCode::BridgeNoPort | DropCode::BridgePortMtu => "bridge",
         DropCode::ArpIgnored => "arp",
     }
@@ -332,6 +332,7 @@ fn freed(code: DropCode, end: &End, packet: &PacketTrace, names: &dyn Names) -> 
         DropCode::NoProtocol => {
             format!("nothing here handles IP protocol {}", flow.as_ref().map_or(0, |f| f.protocol))
         }
+        DropCode::VethMtu => format!("it is larger than the MTU of {} allows", in_dev()),
         DropCode::NoSocketBroadcast => "nothing listens on the UDP port of this broadcast".to_owned(),
         DropCode::NoPingSocket => "no process here waits for this echo reply".to_owned(),
         DropCode::ShortTransportHeader => "it ends inside its transport header".to_owned(),

@@ -1,5 +1,7 @@
 //! ICMP messages that the stack sends: errors (`__icmp_send`) and echo replies (`icmp_reply`).
 
+use pktwalk_packet::checksum::{finish, pseudo_header};
+
 use super::{Made, Stage, build, options, output, skb_of};
 use crate::choice::ChoicePoint;
 use crate::config::DeviceKind;
@@ -159,6 +161,14 @@ fn make<S: Sink>(cx: &mut Cx<'_, S>, cause: &Skb, error: Error, by: MadeBy) -> R
     message.extend_from_slice(&[error.icmp_type, error.code, 0, 0]);
     message.extend_from_slice(&error.info.to_be_bytes());
     message.extend_from_slice(quoted);
+    if cause.made_by == MadeBy::RejectReset {
+        // REJECT leaves the checksum of its reset to the device (`CHECKSUM_PARTIAL`): until then the sum of the pseudo header stands there.
+        let at = 8 + usize::from(cause.ip.header_len) + 16;
+        let sum = pseudo_header(cause.ip.src, cause.ip.dst, 6, cause.l4().len() as u32);
+        if let Some(field) = message.get_mut(at..at + 2) {
+            field.copy_from_slice(&(!finish(sum)).to_be_bytes());
+        }
+    }
     build::put_checksum(&mut message, 2, 0);
     let header = build::Header {
         src: if routed.src == 0 { DUMMY_SOURCE } else { routed.src },

@@ -47,13 +47,17 @@ impl Rates {
         allowed
     }
 
-    /// Whether an ICMP message may go to `dest` (`inet_peer_xrlim_allow` with `icmp_ratelimit`): six at once.
+    /// Whether an ICMP message may go to `dest` (`inet_peer_xrlim_allow` with `icmp_ratelimit`): six at once. The account is
+    /// filled and capped only if time has passed since it was last looked at, so that a limit of 0 empties it then, and `ip_error` with it.
     pub fn peer_allows(&mut self, sysctls: &Sysctls, dest: u32, now_ns: u64) -> bool {
         let timeout = u64::from(sysctls.icmp_ratelimit_ms) * MS;
         let now = now_ns + FRESH;
         let peer = self.peer(dest, now);
-        peer.tokens = (peer.tokens + now.saturating_sub(peer.last)).min(6 * timeout);
-        peer.last = now;
+        let passed = now.saturating_sub(peer.last);
+        if passed > 0 {
+            peer.tokens = (peer.tokens + passed).min(6 * timeout);
+            peer.last = now;
+        }
         let allowed = peer.tokens >= timeout;
         if allowed {
             peer.tokens -= timeout;

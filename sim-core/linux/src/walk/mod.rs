@@ -176,7 +176,9 @@ fn skb_of(packet: Packet, made_by: MadeBy) -> Skb {
         ct: SkbCt::None,
         ct_template: None,
         dst: None,
-        sk: None,
+        // The stack sends its ICMP messages and resets by sockets of its own, which nobody owns. REJECT's resets have none.
+        sk: matches!(made_by, MadeBy::IcmpError | MadeBy::RejectIcmp | MadeBy::EchoReply | MadeBy::TcpReset)
+            .then(SkbSocket::default),
         made_by,
     }
 }

@@ -224,7 +224,7 @@ pub(super) fn local_packet<S: Sink>(cx: &mut Cx<'_, S>, skb: &mut Skb) -> Result
         if socket.raw { (255, (0, 0)) } else { (skb.ip.protocol, made_ports(skb)) };
     let key = FlowKey {
         dst: skb.ip.dst,
-        src: if foreign { 0 } else { skb.ip.src },
+        src: if foreign || socket.raw { 0 } else { skb.ip.src },
         iif: None,
         oif: socket.bound_dev,
         mark: skb.mark,

@@ -85,6 +85,12 @@ pub(super) fn receive<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next 
     if !device.up {
         return Next::End(End::dropped(DropCode::DeviceDown, Locus::Device(dev)));
     }
+    const VLAN_TAG: usize = 4;
+    if matches!(device.kind, DeviceKind::Veth { .. })
+        && flight.skb.packet.l3_wire_len() > device.mtu as usize + VLAN_TAG
+    {
+        return Next::End(End::dropped(DropCode::VethMtu, Locus::Device(dev)));
+    }
     // What comes up from a port of a bridge keeps what the port made of it, and so does what was looped back.
     if flight.skb.in_port.is_none() && flight.skb.dst.is_none() {
         flight.skb.pkt_type = pkt_type(cx, dev, &flight.skb.packet);

@@ -553,6 +553,11 @@ fn bridges() {
     let end = run.rx("p0", frame(mac(1, 6), udp(host, host, 1)));
     assert_eq!(code(end), (Disposition::Dropped, Some(DropCode::BridgeNoPort)));
     let end = run.rx("p0", frame(mac(1, 7), udp(host, other, 1600)));
+    assert_eq!(code(end), (Disposition::Dropped, Some(DropCode::VethMtu)));
+    let mut config = world();
+    config.devices[5].mtu = 9000;
+    let mut run = Run::new(config);
+    let end = run.rx("p0", frame(mac(1, 7), udp(host, other, 1600)));
     assert_eq!(code(end), (Disposition::Dropped, Some(DropCode::BridgePortMtu)));
     let mut bad = udp(host, other, 1);
     bad.set_mac_header(mac(1, 7), MacAddr([1, 0, 0, 0, 0, 1]));

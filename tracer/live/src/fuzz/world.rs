@@ -277,7 +277,7 @@ fn sysctls(rng: &mut Rng) -> BTreeMap<String, String> {
     set("net.ipv4.ip_forward".to_owned(), u32::from(rng.chance(95)));
     set("net.ipv4.conf.all.rp_filter".to_owned(), *rng.pick(&[0, 0, 0, 1, 2]));
     // Rates of real time would make the comparison depend on the machine's speed.
-    set("net.ipv4.icmp_ratelimit".to_owned(), 0);
+    set("net.ipv4.icmp_ratemask".to_owned(), 0);
     set("net.ipv4.icmp_msgs_per_sec".to_owned(), 1_000_000);
     set("net.ipv4.icmp_msgs_burst".to_owned(), 1_000_000);
     // How many redirects a host gets depends on real time as well.

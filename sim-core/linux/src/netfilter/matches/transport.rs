@@ -81,12 +81,24 @@ pub(super) fn payload(
     dport: Option<Ports>,
     flags: Option<TcpFlagsTest>,
 ) -> Outcome {
-    for (test, at) in [(sport, 0), (dport, 2)] {
-        let Some(test) = test else { continue };
-        match transport(skb, at + 2) {
-            Ok(l4) if test.holds(port(l4, at)) => {}
+    // iptables-nft writes two single ports that are both inverted as one comparison of both: either may be what is excluded (seen in what
+    // `nft --debug=netlink` shows of such a rule, and on the kernel).
+    if let (Some(sport), Some(dport)) = (sport, dport)
+        && [sport, dport].iter().all(|test| test.not && test.lo == test.hi && test.lo != 0)
+    {
+        match transport(skb, 4) {
+            Ok(l4) if sport.holds(port(l4, 0)) || dport.holds(port(l4, 2)) => {}
             Ok(_) | Err(Outcome::Hotdrop) => return Outcome::No,
             Err(outcome) => return outcome,
+        }
+    } else {
+        for (test, at) in [(sport, 0), (dport, 2)] {
+            let Some(test) = test else { continue };
+            match transport(skb, at + 2) {
+                Ok(l4) if test.holds(port(l4, at)) => {}
+                Ok(_) | Err(Outcome::Hotdrop) => return Outcome::No,
+                Err(outcome) => return outcome,
+            }
         }
     }
     let Some(test) = flags else { return Outcome::Yes };
