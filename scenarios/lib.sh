@@ -83,20 +83,24 @@ bridge_with_ports() {
   bridge fdb replace 02:00:00:00:01:07 dev brp1 master static
 }
 
+# carriers: waits until every device knows that it has a carrier; before that, a bridge sets the states of its ports itself.
+carriers() {
+  for _ in $(seq 100); do
+    ip -br link show up | grep -q ' UNKNOWN \| UP ' && ! ip -br link | grep -q ' LOWERLAYERDOWN ' && break
+    sleep 0.02
+  done
+}
+
 rules() { iptables-nft-restore; }
 
 # Settings that decide about packets; the rest of `sysctl -a` is noise here.
-settings='net\.(ipv4\.(ip_forward|ip_default_ttl|ip_forward_use_pmtu|icmp_|fwmark_reflect|fib_multipath)|ipv4\.conf\.[^ ]*\.(forwarding|rp_filter|accept_local|route_localnet|src_valid_mark|proxy_arp|send_redirects|shared_media|arp_ignore|arp_filter|accept_source_route|bc_forwarding|ignore_routes_with_linkdown) |netfilter\.nf_conntrack_|bridge\.)'
+settings='net\.(ipv4\.(ip_forward|ip_default_ttl|ip_forward_use_pmtu|icmp_|fwmark_reflect|fib_multipath)|ipv4\.conf\.[^ ]*\.(forwarding|rp_filter|accept_local|route_localnet|src_valid_mark|proxy_arp|send_redirects|shared_media|arp_ignore|arp_filter|accept_source_route|bc_forwarding|ignore_routes_with_linkdown|drop_unicast_in_l2_multicast) |netfilter\.nf_conntrack_|bridge\.)'
 
 collect() {
   local bundle="$here/bundle"
   rm -rf "$bundle"
   mkdir -p "$bundle"
-  # Devices tell whether they have carrier only a moment after they came up.
-  for _ in $(seq 100); do
-    ip -br link show up | grep -q ' UNKNOWN \| UP ' && ! ip -br link | grep -q ' LOWERLAYERDOWN ' && break
-    sleep 0.02
-  done
+  carriers
   iptables-nft-save | sed 's/ on [A-Z][a-z][a-z] .*$//' > "$bundle/iptables-save"
   [ -s "$bundle/iptables-save" ] || rm "$bundle/iptables-save"
   ipset save > "$bundle/ipset-save"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 . "$(dirname "$0")/../../lib.sh"
 node
+sysctl -qw net.ipv4.icmp_ratemask=0
 rules <<'RULES'
 *filter
 :INPUT ACCEPT [0:0]

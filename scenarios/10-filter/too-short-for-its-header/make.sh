@@ -6,7 +6,7 @@ rules <<'RULES'
 :INPUT ACCEPT [0:0]
 :FORWARD ACCEPT [0:0]
 :OUTPUT ACCEPT [0:0]
--A FORWARD -p tcp -m tcp --dport 80 -j ACCEPT
+-A FORWARD -p tcp -m multiport --dports 80,443 -j ACCEPT
 COMMIT
 RULES
 collect

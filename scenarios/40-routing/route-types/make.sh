@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 . "$(dirname "$0")/../../lib.sh"
 node
+sysctl -qw net.ipv4.icmp_ratemask=0 net.ipv4.icmp_msgs_per_sec=1000000 net.ipv4.icmp_msgs_burst=1000000
 ip route add blackhole 198.51.100.0/26
 ip route add unreachable 198.51.100.64/26
 ip route add prohibit 198.51.100.128/26

@@ -2,5 +2,6 @@
 . "$(dirname "$0")/../../lib.sh"
 node
 bridge_with_ports
-bridge link set dev brp0 state 4
+carriers
+bridge link set dev brp0 state 0
 collect

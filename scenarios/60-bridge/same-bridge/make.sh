@@ -2,6 +2,7 @@
 . "$(dirname "$0")/../../lib.sh"
 node
 bridge_with_ports
+sysctl -qw net.bridge.bridge-nf-call-iptables=0
 rules <<'RULES'
 *filter
 :INPUT ACCEPT [0:0]

@@ -90,8 +90,6 @@ drop_codes! {
     CtTableFull = "CT_TABLE_FULL", "NETFILTER_DROP";
     /// Conntrack refused the packet outright.
     CtDrop = "CT_DROP", "NETFILTER_DROP";
-    /// Sent to a user-space queue that nobody reads.
-    QueueNoListener = "QUEUE_NO_LISTENER", "NETFILTER_DROP";
     /// Larger than the veth that it comes by takes: dropped between its two ends.
     VethMtu = "VETH_MTU", "NOT_SPECIFIED";
     /// The frame is addressed to another hardware address.
@@ -106,6 +104,8 @@ drop_codes! {
     BadIpChecksum = "BAD_IP_CHECKSUM", "IP_CSUM";
     /// An IP option is malformed or refused (source routing).
     BadIpOptions = "BAD_IP_OPTIONS", "IP_INHDR";
+    /// A source route, and `accept_source_route` is off.
+    SourceRouteRefused = "SOURCE_ROUTE_REFUSED", "NOT_SPECIFIED";
     /// Reverse path filter, strict: the route back to the source does not use the device that it came in by.
     RpFilterStrict = "RP_FILTER_STRICT", "IP_RPFILTER";
     /// Reverse path filter: no route back to the source at all.
@@ -146,8 +146,6 @@ drop_codes! {
     NoMulticastMember = "NO_MULTICAST_MEMBER", "NOT_SPECIFIED";
     /// A frame sent to everyone on the link, with an address that would have to be forwarded.
     LinkBroadcastForward = "LINK_BROADCAST_FORWARD", "NOT_SPECIFIED";
-    /// Strict source route whose next hop is behind a gateway.
-    StrictSourceRoute = "STRICT_SOURCE_ROUTE", "NOT_SPECIFIED";
     /// Nothing listens on the port.
     NoSocket = "NO_SOCKET", "NO_SOCKET";
     /// Nothing listens on the UDP port that a broadcast or multicast is for; nobody is told.
@@ -165,11 +163,15 @@ drop_codes! {
     /// The ICMP checksum is wrong on delivery.
     IcmpChecksum = "ICMP_CHECKSUM", "ICMP_CSUM";
     /// An ICMP type that the stack does not know, or does not take from a broadcast.
-    IcmpUnhandled = "ICMP_UNHANDLED", "INVALID_PROTO";
+    IcmpUnhandled = "ICMP_UNHANDLED", "UNHANDLED_PROTO";
+    /// An ICMP message that the stack does not take from a broadcast.
+    IcmpBroadcast = "ICMP_BROADCAST", "INVALID_PROTO";
     /// The next hop's hardware address could not be resolved.
     NeighFailed = "NEIGH_FAILED", "NEIGH_FAILED";
     /// The output device is down.
     DeviceDown = "DEVICE_DOWN", "NOT_SPECIFIED";
+    /// The output device has no carrier, so its queue takes nothing.
+    NoCarrier = "NO_CARRIER", "QDISC_DROP";
     /// A dummy device swallows what is sent to it.
     DummyDevice = "DUMMY_DEVICE", "NOT_SPECIFIED";
     /// The bridge port is not in forwarding state.

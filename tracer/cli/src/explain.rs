@@ -5,6 +5,9 @@ use crate::output::Out;
 
 /// Every code and its page.
 const PAGES: &[(&str, &str)] = &[
+    ("SOURCE_ROUTE_REFUSED", include_str!("../../../docs/reasons/SOURCE_ROUTE_REFUSED.md")),
+    ("ICMP_BROADCAST", include_str!("../../../docs/reasons/ICMP_BROADCAST.md")),
+    ("NO_CARRIER", include_str!("../../../docs/reasons/NO_CARRIER.md")),
     ("VETH_MTU", include_str!("../../../docs/reasons/VETH_MTU.md")),
     ("NO_SOCKET_BROADCAST", include_str!("../../../docs/reasons/NO_SOCKET_BROADCAST.md")),
     ("NO_PING_SOCKET", include_str!("../../../docs/reasons/NO_PING_SOCKET.md")),
@@ -21,7 +24,6 @@ const PAGES: &[(&str, &str)] = &[
     ("CT_CLASH", include_str!("../../../docs/reasons/CT_CLASH.md")),
     ("CT_TABLE_FULL", include_str!("../../../docs/reasons/CT_TABLE_FULL.md")),
     ("CT_DROP", include_str!("../../../docs/reasons/CT_DROP.md")),
-    ("QUEUE_NO_LISTENER", include_str!("../../../docs/reasons/QUEUE_NO_LISTENER.md")),
     ("OTHER_HOST", include_str!("../../../docs/reasons/OTHER_HOST.md")),
     ("UNHANDLED_PROTOCOL", include_str!("../../../docs/reasons/UNHANDLED_PROTOCOL.md")),
     ("TRUNCATED", include_str!("../../../docs/reasons/TRUNCATED.md")),
@@ -48,7 +50,6 @@ const PAGES: &[(&str, &str)] = &[
     ("UNICAST_IN_L2_MULTICAST", include_str!("../../../docs/reasons/UNICAST_IN_L2_MULTICAST.md")),
     ("NO_MULTICAST_MEMBER", include_str!("../../../docs/reasons/NO_MULTICAST_MEMBER.md")),
     ("LINK_BROADCAST_FORWARD", include_str!("../../../docs/reasons/LINK_BROADCAST_FORWARD.md")),
-    ("STRICT_SOURCE_ROUTE", include_str!("../../../docs/reasons/STRICT_SOURCE_ROUTE.md")),
     ("NO_SOCKET", include_str!("../../../docs/reasons/NO_SOCKET.md")),
     ("NO_PROTOCOL", include_str!("../../../docs/reasons/NO_PROTOCOL.md")),
     ("TCP_CHECKSUM", include_str!("../../../docs/reasons/TCP_CHECKSUM.md")),

@@ -169,7 +169,7 @@ fn link(text: &mut String, device: &Device) {
         writeln!(text, "link set {name} {mtu} promisc {} group {} {state}", on(device.promisc), device.group);
     if device.master.is_some() {
         let port = &device.port;
-        let state = if port.forwarding { 3 } else { 4 };
+        let state = if port.forwarding { 3 } else { 0 };
         let _ = writeln!(
             text,
             "link set {name} type bridge_slave hairpin {} isolated {} learning {} flood {} state {state}",

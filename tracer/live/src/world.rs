@@ -166,8 +166,8 @@ impl World {
         let devices = NetNsConfig { devices: Vec::new(), ..NetNsConfig::default() };
         Ok(World {
             backend,
-            node: node,
-            peer: peer,
+            node,
+            peer,
             ns: NetNs::compile(NetNsConfig::default()).0,
             config: devices,
             ports: ports?,
@@ -330,7 +330,7 @@ impl World {
                 match port.send.send_to(bytes.bytes(), None) {
                     Some(Ok(())) => {}
                     // What is too large for the other end of a veth is dropped before it gets there.
-                    Some(Err(error)) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => {}
+                    Some(Err(error)) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
                     Some(Err(error)) => return Err(failed(format!("send by {dev}: {error}")).into()),
                     None => return Err(failed(format!("send by {dev}: no room")).into()),
                 }

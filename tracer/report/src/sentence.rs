@@ -177,8 +177,7 @@ fn area(code: DropCode) -> &'static str {
         | DropCode::RuleReject
         | DropCode::ChainPolicy
         | DropCode::Hotdrop
-        | DropCode::TargetFailed
-        | DropCode::QueueNoListener => "netfilter",
+        | DropCode::TargetFailed => "netfilter",
         DropCode::NatNoAddress | DropCode::NatIcmp | DropCode::MasqueradeDeviceChanged => "nat",
         DropCode::CtClash | DropCode::CtTableFull | DropCode::CtDrop => "conntrack",
         DropCode::OtherHost
@@ -187,6 +186,7 @@ fn area(code: DropCode) -> &'static str {
         | DropCode::BadIpHeader
         | DropCode::BadIpChecksum
         | DropCode::BadIpOptions
+        | DropCode::SourceRouteRefused
         | DropCode::BadMacSource => "receive",
         DropCode::RpFilterStrict
         | DropCode::RpFilterNoRoute
@@ -209,8 +209,7 @@ fn area(code: DropCode) -> &'static str {
         | DropCode::FragNeeded
         | DropCode::LinkBroadcastForward
         | DropCode::UnicastInL2Multicast
-        | DropCode::NoMulticastMember
-        | DropCode::StrictSourceRoute => "forwarding",
+        | DropCode::NoMulticastMember => "forwarding",
         DropCode::NoSocket
         | DropCode::NoSocketBroadcast
         | DropCode::NoPingSocket
@@ -219,9 +218,10 @@ fn area(code: DropCode) -> &'static str {
         | DropCode::TcpChecksum
         | DropCode::UdpChecksum
         | DropCode::IcmpChecksum
-        | DropCode::IcmpUnhandled => "delivery",
+        | DropCode::IcmpUnhandled
+        | DropCode::IcmpBroadcast => "delivery",
         DropCode::NeighFailed => "neighbour",
-        DropCode::DeviceDown | DropCode::DummyDevice | DropCode::VethMtu => "device",
+        DropCode::DeviceDown | DropCode::NoCarrier | DropCode::DummyDevice | DropCode::VethMtu => "device",
         DropCode::BridgePortState | DropCode::BridgeNoPort | DropCode::BridgePortMtu => "bridge",
         DropCode::ArpIgnored => "arp",
     }
@@ -276,9 +276,6 @@ fn freed(code: DropCode, end: &End, packet: &PacketTrace, names: &dyn Names) -> 
         DropCode::CtClash => "another connection with the same tuple was confirmed first".to_owned(),
         DropCode::CtTableFull => "the connection table is full".to_owned(),
         DropCode::CtDrop => "connection tracking refused the packet".to_owned(),
-        DropCode::QueueNoListener => {
-            format!("{} queues it to user space, where nobody listens", rule())
-        }
         DropCode::OtherHost => match packet.start.mac_dst() {
             Some(mac) => format!("the frame is for {mac}, which is not {}", in_dev()),
             None => format!("the frame is not for {}", in_dev()),
@@ -289,7 +286,8 @@ fn freed(code: DropCode, end: &End, packet: &PacketTrace, names: &dyn Names) -> 
         DropCode::Truncated => "the packet is shorter than its headers say".to_owned(),
         DropCode::BadIpHeader => "the IP version or header length is wrong".to_owned(),
         DropCode::BadIpChecksum => "the IP header checksum is wrong".to_owned(),
-        DropCode::BadIpOptions => "an IP option is malformed or not allowed".to_owned(),
+        DropCode::BadIpOptions => "an IP option is malformed".to_owned(),
+        DropCode::SourceRouteRefused => "source routes are not accepted here".to_owned(),
         DropCode::RpFilterStrict => {
             format!("the route back to {} does not leave by {} (rp_filter is strict)", src(), in_dev())
         }
@@ -323,7 +321,6 @@ fn freed(code: DropCode, end: &End, packet: &PacketTrace, names: &dyn Names) -> 
         DropCode::LinkBroadcastForward => {
             format!("the frame was a link broadcast, but {} would have to be forwarded", dst())
         }
-        DropCode::StrictSourceRoute => "a strict source route whose next hop is behind a gateway".to_owned(),
         DropCode::NoSocket => {
             let to = flow.as_ref().map(Flow::to).unwrap_or_default();
             let number = flow.as_ref().map_or(0, |f| f.protocol);
@@ -332,15 +329,15 @@ fn freed(code: DropCode, end: &End, packet: &PacketTrace, names: &dyn Names) -> 
         DropCode::NoProtocol => {
             format!("nothing here handles IP protocol {}", flow.as_ref().map_or(0, |f| f.protocol))
         }
+        DropCode::NoCarrier => "the output device has no carrier".to_owned(),
         DropCode::VethMtu => format!("it is larger than the MTU of {} allows", in_dev()),
         DropCode::NoSocketBroadcast => "nothing listens on the UDP port of this broadcast".to_owned(),
         DropCode::NoPingSocket => "no process here waits for this echo reply".to_owned(),
         DropCode::ShortTransportHeader => "it ends inside its transport header".to_owned(),
         DropCode::TcpChecksum => "the TCP checksum is wrong".to_owned(),
         DropCode::UdpChecksum => "the UDP checksum is wrong".to_owned(),
-        DropCode::IcmpUnhandled => {
-            "the stack does not know the ICMP type, or does not take it from a broadcast".to_owned()
-        }
+        DropCode::IcmpUnhandled => "the stack does not know the ICMP type".to_owned(),
+        DropCode::IcmpBroadcast => "the stack does not take this ICMP type from a broadcast".to_owned(),
         DropCode::UnicastInL2Multicast => {
             "its frame was sent to many, and drop_unicast_in_l2_multicast is on".to_owned()
         }

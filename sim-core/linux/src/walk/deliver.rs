@@ -174,7 +174,7 @@ fn icmp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next
         let asks = matches!(fields.icmp_type, 8 | 13);
         if asks && cx.ns.sysctls.icmp_echo_ignore_broadcasts || !asks && !matches!(fields.icmp_type, 17 | 18)
         {
-            return drop(DropCode::IcmpUnhandled, FUNCTION);
+            return drop(DropCode::IcmpBroadcast, FUNCTION);
         }
     }
     match fields.icmp_type {

@@ -36,9 +36,6 @@ pub(super) fn forward<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next 
     if flight.skb.ip.ttl <= 1 {
         return refuse(cx, flight, icmp::Error::ttl(), DropCode::TtlExpired, locus);
     }
-    if flight.options.is_some_and(|options| options.strict) && dst.gateway.is_some() {
-        return refuse(cx, flight, icmp::Error::unreachable(5), DropCode::StrictSourceRoute, locus);
-    }
     flight.forwarded = true;
     let len = flight.skb.packet.l3_wire_len() as u32;
     if len > dst.mtu && flight.skb.ip.dont_fragment {

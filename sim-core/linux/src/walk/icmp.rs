@@ -69,6 +69,12 @@ pub(super) fn reply_mark<S: Sink>(cx: &Cx<'_, S>, skb: &Skb) -> u32 {
 
 /// Why no error may be sent about `cause`, if so.
 fn refusal(cause: &Skb, error: Error) -> Option<&'static str> {
+    if cause.in_dev.is_none()
+        && matches!(cause.made_by, MadeBy::EchoReply | MadeBy::IcmpError | MadeBy::RejectIcmp)
+    {
+        // `icmp_xmit_lock` fails: it is on its way out of that very socket.
+        return Some("the socket that would send it is busy with the message that it is about");
+    }
     if cause.pkt_type != PktType::Unicast {
         return Some("its frame was not addressed to this host alone");
     }

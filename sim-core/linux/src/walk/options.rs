@@ -197,7 +197,7 @@ pub(super) fn receive<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: Dev
     };
     if options.source_route != 0 {
         if !cx.ns.sysctls.accept_source_route(dev) {
-            return Err(End::dropped(DropCode::BadIpOptions, locus));
+            return Err(End::dropped(DropCode::SourceRouteRefused, locus));
         }
         return Err(End::unknown(Because::NotModelled("source routing")));
     }

@@ -423,7 +423,7 @@ fn answers_of_the_transport_layer() {
     }
     assert_eq!(code(run.rx("va", ip(POD_A, NODE, 1).with(&[19; 8]))), dropped(DropCode::IcmpUnhandled));
     let many = echo(POD_A, "224.0.0.1");
-    assert_eq!(code(run.rx("va", many)), dropped(DropCode::IcmpUnhandled));
+    assert_eq!(code(run.rx("va", many)), dropped(DropCode::IcmpBroadcast));
     assert_eq!(run.rx("va", echo(POD_A, NODE)).disposition, Disposition::Delivered);
     let frames = run.frames();
     assert_eq!((frames[0].0.as_str(), frames[0].1.src, frames[0].1.dst), ("va", addr(NODE), addr(POD_A)));

@@ -266,10 +266,11 @@ fn sends_away<S: Sink>(cx: &Cx<'_, S>, dev: DevId) -> Sends {
     if let Some(because) = ns.links.unmodelled_tx(dev) {
         return Sends::Ends(End::unknown(because));
     }
-    let down = !device.up || !device.carrier && device.kind != DeviceKind::Loopback;
+    let silent = !device.carrier && device.kind != DeviceKind::Loopback;
     match device.kind {
         DeviceKind::Other(_) => Sends::Ends(End::unknown(Because::Device(dev))),
-        _ if down => Sends::Ends(End::dropped(DropCode::DeviceDown, Locus::Device(dev))),
+        _ if !device.up => Sends::Ends(End::dropped(DropCode::DeviceDown, Locus::Device(dev))),
+        _ if silent => Sends::Ends(End::dropped(DropCode::NoCarrier, Locus::Device(dev))),
         DeviceKind::Dummy => Sends::Ends(End::dropped(DropCode::DummyDevice, Locus::Device(dev))),
         DeviceKind::Bridge { vlan_filtering: true } => {
             Sends::Ends(End::unknown(Because::NotModelled("a bridge with VLAN filtering")))
