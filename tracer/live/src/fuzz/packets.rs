@@ -192,12 +192,13 @@ impl Maker<'_> {
                     text.push_str(&format!(" ack={ack}"));
                 }
                 if flags.contains('S') && self.rng.chance(60) {
-                    text.push_str(*self.rng.pick(&[
+                    let more: &&str = self.rng.pick(&[
                         " mss=1460",
                         " mss=536",
                         " mss=1460 sack-perm",
                         " mss=1460 wscale=7",
-                    ]));
+                    ]);
+                    text.push_str(more);
                 }
                 text
             }
@@ -214,10 +215,12 @@ impl Maker<'_> {
             text.push_str(&format!(" len={data}"));
         }
         if self.rng.chance(4) {
-            text.push_str(*self.rng.pick(&[" ttl=1", " ttl=2", " ttl=255"]));
+            let more: &&str = self.rng.pick(&[" ttl=1", " ttl=2", " ttl=255"]);
+            text.push_str(more);
         }
         if self.rng.chance(8) {
-            text.push_str(*self.rng.pick(&[" tos=0x10", " tos=0x08", " tos=0xb8"]));
+            let more: &&str = self.rng.pick(&[" tos=0x10", " tos=0x08", " tos=0xb8"]);
+            text.push_str(more);
         }
         if self.rng.chance(30) {
             text.push_str(" df");
