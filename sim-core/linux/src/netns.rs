@@ -61,6 +61,8 @@ pub struct Cx<'a, S: Sink> {
     pub sink: &'a mut S,
     /// Packets that were made because of this one, to be walked after it.
     pub made: Vec<Made>,
+    /// Something about the packet's end that the walk cannot say: it ends `Unknown` for that, whatever its end would be.
+    pub undecided: Option<&'static str>,
 }
 
 impl NetNs {

@@ -103,6 +103,7 @@ impl World {
             choice: &mut choice,
             sink: &mut sink,
             made: Vec::new(),
+            undecided: None,
         };
         let at = HookState { hook, in_dev: None, out_dev: None, phys_in: None, phys_out: None };
         match hook {

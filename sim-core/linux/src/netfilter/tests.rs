@@ -188,6 +188,7 @@ impl World {
             choice: &mut self.choice,
             sink: &mut sink,
             made: Vec::new(),
+            undecided: None,
         };
         let end = match run_hook(&mut cx, at, skb) {
             HookVerdict::Accept => None,

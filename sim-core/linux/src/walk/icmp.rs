@@ -135,7 +135,8 @@ fn make<S: Sink>(cx: &mut Cx<'_, S>, cause: &Skb, error: Error, by: MadeBy) -> R
     }
     let tos = if is_error(error.icmp_type) { cause.ip.tos & 0x1e | 0xc0 } else { cause.ip.tos };
     if options::echoed(cause) {
-        return Err("answers that carry the packet's IP options are not modelled");
+        cx.undecided = Some(options::ECHOED);
+        return Err(options::ECHOED);
     }
     let mark = reply_mark(cx, cause);
     let key = FlowKey {
@@ -207,7 +208,8 @@ pub(super) fn echo<S: Sink>(cx: &mut Cx<'_, S>, request: &Skb, dev: DevId) {
         return not(cx, "icmp_echo_ignore_all is on");
     }
     if options::echoed(request) {
-        return not(cx, "answers that carry the packet's IP options are not modelled");
+        cx.undecided = Some(options::ECHOED);
+        return not(cx, options::ECHOED);
     }
     let reply = Error { icmp_type: 0, code: 0, info: 0 };
     let limit = limited(&ns.sysctls, reply);

@@ -191,7 +191,7 @@ pub fn walk<S: Sink>(
     choice: &mut dyn Choice,
     sink: &mut S,
 ) -> End {
-    let mut cx = Cx { ns, state, choice, sink, made: Vec::new() };
+    let mut cx = Cx { ns, state, choice, sink, made: Vec::new(), undecided: None };
     let mut visits = 0;
     let first = match inject {
         Inject::Rx { dev, mut packet } => {
@@ -253,7 +253,12 @@ fn fly<S: Sink>(cx: &mut Cx<'_, S>, mut flight: Flight, mut stage: Stage, visits
         };
         match next {
             Next::Go(to) => stage = to,
-            Next::End(end) => return end,
+            Next::End(end) => {
+                return match cx.undecided.take() {
+                    Some(what) => End::unknown(Because::NotModelled(what)),
+                    None => end,
+                };
+            }
         }
     }
 }

@@ -261,6 +261,9 @@ pub(super) fn keep_copied(options: &mut [u8]) {
     }
 }
 
+/// What is not modelled of them.
+pub(super) const ECHOED: &str = "an answer that carries IP options of the packet that it answers";
+
 /// Whether an answer to this packet would carry options of it (`ip_options_echo`).
 pub(super) fn echoed(skb: &Skb) -> bool {
     let len = usize::from(skb.ip.header_len);

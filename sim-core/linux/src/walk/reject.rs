@@ -174,7 +174,8 @@ pub(super) fn no_socket<S: Sink>(cx: &mut Cx<'_, S>, skb: &Skb, tcp: &TcpFields)
         return not(cx, "it is a broadcast or multicast");
     }
     if options::echoed(skb) {
-        return not(cx, "answers that carry the packet's IP options are not modelled");
+        cx.undecided = Some(options::ECHOED);
+        return not(cx, options::ECHOED);
     }
     let mark = icmp::reply_mark(cx, skb);
     // Without the ECN bits, seen on 6.18.

@@ -633,3 +633,16 @@ fn no_bytes_break_the_walk() {
         }
     }
 }
+
+#[test]
+fn answers_that_echo_options_are_not_guessed() {
+    // Record route, with room for one address: the kernel's port unreachable and echo reply carry it.
+    let mut run = Run::new(world());
+    for text in [
+        format!("udp {POD_A}:1 > {NODE}:9 opts=0707040000000000"),
+        format!("icmp {POD_A} > {NODE} type=8 id=1 seq=1 opts=0707040000000000"),
+    ] {
+        let end = run.rx("va", pktwalk_packet::spec::parse(&text).expect("a packet"));
+        assert_eq!(end.disposition, Disposition::Unknown, "{text}: {end:?}");
+    }
+}
