@@ -24,7 +24,6 @@ const ROUTER_ALERT: u8 = 148;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Options {
     pub source_route: usize,
-    pub strict: bool,
     pub record_route: usize,
     pub record_needs_addr: bool,
     pub timestamp: usize,
@@ -78,7 +77,6 @@ fn read(header: &mut [u8], own: impl FnOnce() -> u32) -> Read {
                 if options.source_route != 0 {
                     return Read::Bad(at);
                 }
-                options.strict = kind == STRICT_SOURCE_ROUTE;
                 options.source_route = at;
             }
             RECORD_ROUTE => {
