@@ -179,12 +179,8 @@ const ROUTE_TYPES: [&str; 9] = [
 /// What no scenario shows, and why.
 const NOT_SHOWN: &[(&str, &str)] = &[
     ("code CT_TABLE_FULL", "the limit is one of the whole machine, which a test must not lower"),
-    ("code DEVICE_DOWN", "the kernel takes the routes of a device that is down away"),
     ("code DUMMY_DEVICE", "this kernel has no dummy devices"),
     ("code NO_PING_SOCKET", "a bundle never says that there is no ping socket; generated namespaces do"),
-    ("code NAT_ICMP", "seen by generated packets only"),
-    ("code CT_DROP", "seen by generated packets only: a header too short to be translated"),
-    ("code CT_CLASH", "seen by generated packets only: it takes two connections that end up with one tuple"),
 ];
 
 fn wanted() -> Shown {

@@ -88,7 +88,7 @@ drop_codes! {
     CtClash = "CT_CLASH", "NETFILTER_DROP";
     /// The conntrack table is full.
     CtTableFull = "CT_TABLE_FULL", "NETFILTER_DROP";
-    /// Conntrack refused the packet outright.
+    /// A packet of a translated connection is too short for what would have to be written into it.
     CtDrop = "CT_DROP", "NETFILTER_DROP";
     /// Larger than the veth that it comes by takes: dropped between its two ends.
     VethMtu = "VETH_MTU", "NOT_SPECIFIED";
@@ -169,7 +169,7 @@ drop_codes! {
     /// The next hop's hardware address could not be resolved.
     NeighFailed = "NEIGH_FAILED", "NEIGH_FAILED";
     /// The output device is down.
-    DeviceDown = "DEVICE_DOWN", "NOT_SPECIFIED";
+    DeviceDown = "DEVICE_DOWN", "QDISC_DROP";
     /// The output device has no carrier, so its queue takes nothing.
     NoCarrier = "NO_CARRIER", "QDISC_DROP";
     /// A dummy device swallows what is sent to it.

@@ -30,9 +30,12 @@ pub(crate) fn place(end: &End, names: &dyn Names) -> String {
         (Some(Locus::Rule { hook, rule }), _) => format!("{} {hook}", names.rule(rule).chain.table),
         (Some(Locus::Policy { hook, chain }), _) => format!("{} {hook}", names.chain(chain).table),
         (Some(Locus::Conntrack { hook }), _) => match end.code {
-            Some(DropCode::NatNoAddress | DropCode::NatIcmp | DropCode::MasqueradeDeviceChanged) => {
-                format!("nat {hook}")
-            }
+            Some(
+                DropCode::NatNoAddress
+                | DropCode::NatIcmp
+                | DropCode::MasqueradeDeviceChanged
+                | DropCode::CtDrop,
+            ) => format!("nat {hook}"),
             _ => format!("conntrack {hook}"),
         },
         (Some(Locus::Route(_) | Locus::RoutingRule(_)), _) => "routing".to_owned(),
@@ -178,8 +181,10 @@ fn area(code: DropCode) -> &'static str {
         | DropCode::ChainPolicy
         | DropCode::Hotdrop
         | DropCode::TargetFailed => "netfilter",
-        DropCode::NatNoAddress | DropCode::NatIcmp | DropCode::MasqueradeDeviceChanged => "nat",
-        DropCode::CtClash | DropCode::CtTableFull | DropCode::CtDrop => "conntrack",
+        DropCode::NatNoAddress | DropCode::NatIcmp | DropCode::MasqueradeDeviceChanged | DropCode::CtDrop => {
+            "nat"
+        }
+        DropCode::CtClash | DropCode::CtTableFull => "conntrack",
         DropCode::OtherHost
         | DropCode::UnhandledProtocol
         | DropCode::Truncated
@@ -275,7 +280,7 @@ fn freed(code: DropCode, end: &End, packet: &PacketTrace, names: &dyn Names) -> 
         DropCode::RerouteFailed => format!("no route to {} after the packet was changed in OUTPUT", dst()),
         DropCode::CtClash => "another connection with the same tuple was confirmed first".to_owned(),
         DropCode::CtTableFull => "the connection table is full".to_owned(),
-        DropCode::CtDrop => "connection tracking refused the packet".to_owned(),
+        DropCode::CtDrop => "the packet is too short for its header to be translated".to_owned(),
         DropCode::OtherHost => match packet.start.mac_dst() {
             Some(mac) => format!("the frame is for {mac}, which is not {}", in_dev()),
             None => format!("the frame is not for {}", in_dev()),
