@@ -1,5 +1,6 @@
 //! [`Skb`]: a packet and what the kernel knows of it on its way (`struct sk_buff`).
 
+use pktwalk_packet::verify::whole_sum_ok;
 use pktwalk_packet::{Ipv4Fields, Packet};
 
 use crate::ids::{CtId, DevId, RouteId};
@@ -156,5 +157,10 @@ impl Skb {
     /// From the transport header on; empty when the header claims more than there is.
     pub fn l4(&self) -> &[u8] {
         self.packet.l3().get(usize::from(self.ip.header_len)..).unwrap_or(&[])
+    }
+
+    /// Whether the checksum of `l4`, what is behind the IP header, is right as netfilter and the sockets see it.
+    pub fn sum_ok(&self, l4: &[u8]) -> bool {
+        whole_sum_ok(self.ip.protocol, self.ip.src, self.ip.dst, l4)
     }
 }

@@ -33,6 +33,26 @@ pub fn checksum(bytes: &[u8]) -> u16 {
     finish(sum(bytes, 0))
 }
 
+/// Writes the checksum of `bytes` (on top of `start`) into the field at `at`, where that is there.
+pub fn put(bytes: &mut [u8], at: usize, start: u32) {
+    let Some(field) = bytes.get_mut(at..at + 2) else { return };
+    field.fill(0);
+    let check = finish(sum(bytes, start)).to_be_bytes();
+    if let Some(field) = bytes.get_mut(at..at + 2) {
+        field.copy_from_slice(&check);
+    }
+}
+
+/// Writes the checksum of the IPv4 header at the start of `l3` (`ip_send_check`).
+pub fn put_ipv4(l3: &mut [u8]) {
+    let len = l3.first().map_or(0, |first| usize::from(first & 0x0f) * 4);
+    if let Some(header) = l3.get_mut(..len)
+        && len >= 20
+    {
+        put(header, 10, 0);
+    }
+}
+
 /// Sum of the IPv4 pseudo header. Addresses in host order; `len` is the length of transport header and data in bytes.
 pub fn pseudo_header(src: u32, dst: u32, protocol: u8, len: u32) -> u32 {
     let mut bytes = [0u8; 12];

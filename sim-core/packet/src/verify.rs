@@ -25,6 +25,17 @@ pub fn ip_header_ok(l3: &[u8]) -> bool {
         .is_ok_and(|ip| l3.get(..usize::from(ip.header_len)).is_some_and(|header| checksum(header) == 0))
 }
 
+/// Whether netfilter and the sockets find the checksum of `l4` (everything behind the IPv4 header) right: that of TCP and UDP is summed with a
+/// pseudo header, anything else without, and over all that is there, whatever UDP's length field says (`nf_ip_checksum`,
+/// `skb_checksum_validate`). Addresses in host byte order.
+pub fn whole_sum_ok(protocol: u8, src: u32, dst: u32, l4: &[u8]) -> bool {
+    let start = match protocol {
+        proto::TCP | proto::UDP => pseudo_header(src, dst, protocol, l4.len() as u32),
+        _ => 0,
+    };
+    finish(sum(l4, start)) == 0
+}
+
 /// Checks the transport checksum of an IPv4 packet: TCP, UDP, UDPlite, ICMP, IGMP, SCTP (CRC32c). Bytes beyond the total length do not count.
 /// A transport header that is too short to hold its checksum is [`ChecksumState::Bad`].
 pub fn transport(packet: &Packet) -> ChecksumState {

@@ -26,7 +26,6 @@ pub use settings::CtSettings;
 pub use table::{Conntrack, CtTaken};
 
 pub(crate) use confirm::{allows_clash, confirm};
-pub(crate) use packet::sctp_crc;
 
 use crate::hook::Hook;
 use crate::ids::CtId;

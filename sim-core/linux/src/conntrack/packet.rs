@@ -1,6 +1,8 @@
 //! What trackers ask of a packet: its transport header, its length, and whether its checksum is right (`nf_ip_checksum`).
 
 use pktwalk_packet::checksum;
+use pktwalk_packet::sctp::crc32c;
+use pktwalk_packet::verify::whole_sum_ok;
 
 use super::tuple::proto;
 use crate::skb::Skb;
@@ -42,7 +44,7 @@ impl<'a> Transport<'a> {
 
     /// Whether the Internet checksum is wrong. That of a packet that was cut off counts as right.
     pub fn bad_checksum(&self) -> bool {
-        self.check && !self.is_cut() && !checksum_is_right(self)
+        self.check && !self.is_cut() && !whole_sum_ok(self.protocol, self.src, self.dst, self.bytes)
     }
 
     /// Whether the checksum of a UDPlite packet that covers `coverage` bytes is wrong. The kernel takes UDP's number in the pseudo header
@@ -63,37 +65,9 @@ impl<'a> Transport<'a> {
         }
         match self.bytes {
             &[_, _, _, _, _, _, _, _, a, b, c, d, ..] => {
-                u32::from_le_bytes([a, b, c, d]) != sctp_crc(self.bytes)
+                u32::from_le_bytes([a, b, c, d]) != crc32c(self.bytes)
             }
             _ => false,
         }
     }
-}
-
-/// `nf_ip_checksum`: with a pseudo header for TCP and UDP, without for the others. The kernel takes the whole rest of the packet, whatever
-/// UDP's length field says.
-fn checksum_is_right(transport: &Transport<'_>) -> bool {
-    let start = match transport.protocol {
-        proto::TCP | proto::UDP => checksum::pseudo_header(
-            transport.src,
-            transport.dst,
-            transport.protocol,
-            transport.bytes.len() as u32,
-        ),
-        _ => 0,
-    };
-    checksum::finish(checksum::sum(transport.bytes, start)) == 0
-}
-
-/// CRC32c over an SCTP packet with its checksum field zero, as the field holds it (least significant byte first).
-pub(crate) fn sctp_crc(packet: &[u8]) -> u32 {
-    const POLYNOMIAL: u32 = 0x82f6_3b78;
-    let mut crc = u32::MAX;
-    for (at, byte) in packet.iter().enumerate() {
-        crc ^= u32::from(if (8..12).contains(&at) { 0 } else { *byte });
-        for _ in 0..8 {
-            crc = (crc >> 1) ^ (POLYNOMIAL & 0u32.wrapping_sub(crc & 1));
-        }
-    }
-    !crc
 }

@@ -1,9 +1,9 @@
 //! Rewriting of packets (`nf_nat_proto.c`), with checksums kept as the kernel keeps them: changed by what changed, so that a wrong one stays
 //! as wrong as it was.
 
-use pktwalk_packet::checksum::{checksum, replace16, replace32};
+use pktwalk_packet::checksum::{put, replace16, replace32};
+use pktwalk_packet::sctp::crc32c;
 
-use crate::conntrack::sctp_crc;
 use crate::conntrack::tuple::{CtTuple, proto};
 use crate::trace::Manip;
 
@@ -84,7 +84,7 @@ fn rewrite_transport(
             need(if len >= 12 { 12 } else { 8 })?;
             put16(l4, port_at, port);
             if len >= 12 && l4.len() >= len {
-                let crc = sctp_crc(l4).to_le_bytes();
+                let crc = crc32c(l4).to_le_bytes();
                 if let Some(place) = l4.get_mut(8..12) {
                     place.copy_from_slice(&crc);
                 }
@@ -115,7 +115,5 @@ fn rewrite_transport(
 
 /// Writes the checksum of the ICMP message that `icmp` is.
 pub(super) fn sum_icmp(icmp: &mut [u8]) {
-    put16(icmp, 2, 0);
-    let sum = checksum(icmp);
-    put16(icmp, 2, sum);
+    put(icmp, 2, 0);
 }

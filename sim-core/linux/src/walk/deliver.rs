@@ -4,7 +4,7 @@ use pktwalk_packet::{IcmpFields, TcpFields, UdpFields};
 
 use super::links::SocketKey;
 use super::socket::{self, Arrival};
-use super::{Flight, Next, build, forward, icmp, reject};
+use super::{Flight, Next, forward, icmp, reject};
 use crate::config::{DeviceKind, MissingState};
 use crate::hook::Hook;
 use crate::ids::DevId;
@@ -90,7 +90,7 @@ fn arrival(skb: &Skb, dev: DevId, sport: u16, dport: u16) -> Arrival {
 
 /// `None` where a capture cut the bytes off that the checksum covers: it is taken to be right then.
 fn checksum_ok(skb: &Skb, l4: &[u8]) -> bool {
-    skb.packet.missing() > 0 || build::l4_checksum_ok(skb, l4)
+    skb.packet.missing() > 0 || skb.sum_ok(l4)
 }
 
 /// A header that is not whole: cut by a capture, or too short in truth.

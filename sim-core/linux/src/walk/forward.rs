@@ -1,12 +1,14 @@
 //! Forwarding (`ip_forward`, `ip_forward_finish`).
 
-use super::{Flight, Next, Stage, build, icmp, options};
+use pktwalk_packet::checksum::replace16;
+
+use super::{Flight, Next, Stage, icmp, options};
 use crate::hook::Hook;
 use crate::iptables::ast::PktType;
 use crate::netfilter::{HookState, HookVerdict, run_hook};
 use crate::netns::Cx;
 use crate::reason::{DropCode, End, Locus};
-use crate::skb::MadeBy;
+use crate::skb::{MadeBy, Skb};
 use crate::trace::{Sink, Step};
 
 /// Ends a packet about which its sender is told, if that is allowed.
@@ -22,6 +24,21 @@ pub(super) fn refuse<S: Sink>(
     } else {
         End::dropped(code, locus)
     })
+}
+
+/// Lowers the TTL by one and updates the checksum (`ip_decrease_ttl`). Gives the TTLs before and after.
+fn decrease_ttl(skb: &mut Skb) -> (u8, u8) {
+    let old = skb.ip.ttl;
+    let new = old.saturating_sub(1);
+    if let Some(header) = skb.packet.l3_mut().get_mut(..20) {
+        let before = u16::from_be_bytes([header[8], header[9]]);
+        header[8] = new;
+        let after = u16::from_be_bytes([header[8], header[9]]);
+        let sum = u16::from_be_bytes([header[10], header[11]]);
+        header[10..12].copy_from_slice(&replace16(sum, before, after).to_be_bytes());
+    }
+    skb.ip.ttl = new;
+    (old, new)
 }
 
 /// A packet that is routed through.
@@ -42,7 +59,7 @@ pub(super) fn forward<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next 
         cx.sink.step(&flight.skb, Step::Mtu { len, mtu: dst.mtu, fragments: 0 });
         return refuse(cx, flight, icmp::Error::too_big(dst.mtu), DropCode::FragNeeded, locus);
     }
-    let (old, new) = build::decrease_ttl(&mut flight.skb);
+    let (old, new) = decrease_ttl(&mut flight.skb);
     cx.sink.step(&flight.skb, Step::Ttl { old, new });
     if dst.redirect && flight.options.is_none_or(|options| options.source_route == 0) {
         let gateway = dst.gateway.unwrap_or(flight.skb.ip.dst);

@@ -1,8 +1,12 @@
 //! ICMP messages that the stack sends: errors (`__icmp_send`) and echo replies (`icmp_reply`).
 
-use pktwalk_packet::checksum::{finish, pseudo_header};
+use std::borrow::Cow;
 
-use super::{Made, Stage, build, options, output, skb_of};
+use pktwalk_packet::build::{self, IcmpErrorHeader, Ipv4Header, ReplyHeader};
+use pktwalk_packet::checksum::{finish, pseudo_header};
+use pktwalk_packet::{EtherType, Packet};
+
+use super::{Made, Stage, options, output, skb_of};
 use crate::choice::ChoicePoint;
 use crate::config::DeviceKind;
 use crate::conntrack;
@@ -112,6 +116,22 @@ pub(super) fn send<S: Sink>(cx: &mut Cx<'_, S>, cause: &Skb, error: Error, by: M
     }
 }
 
+/// The bytes that an error quotes of.
+fn quoted(cause: &Skb) -> Cow<'_, [u8]> {
+    let l3 = cause.packet.l3();
+    if cause.made_by != MadeBy::RejectReset {
+        return Cow::Borrowed(l3);
+    }
+    // REJECT leaves the checksum of its reset to the device (`CHECKSUM_PARTIAL`): until then the sum of the pseudo header stands there.
+    let mut bytes = l3.to_vec();
+    let at = usize::from(cause.ip.header_len) + 16;
+    let sum = pseudo_header(cause.ip.src, cause.ip.dst, 6, cause.l4().len() as u32);
+    if let Some(field) = bytes.get_mut(at..at + 2) {
+        field.copy_from_slice(&(!finish(sum)).to_be_bytes());
+    }
+    Cow::Owned(bytes)
+}
+
 fn make<S: Sink>(cx: &mut Cx<'_, S>, cause: &Skb, error: Error, by: MadeBy) -> Result<Made, &'static str> {
     if let Some(why) = refusal(cause, error) {
         return Err(why);
@@ -158,35 +178,24 @@ fn make<S: Sink>(cx: &mut Cx<'_, S>, cause: &Skb, error: Error, by: MadeBy) -> R
     if limit {
         cx.state.stack.rates.global_consume();
     }
-    let room = (routed.dst.mtu.min(576) as usize).saturating_sub(28);
-    if room <= 20 {
+    if routed.dst.mtu <= 48 {
         return Err("the MTU of the way back is too small");
     }
-    let quoted = cause.packet.l3();
-    let quoted = &quoted[..quoted.len().min(room)];
-    let mut message = Vec::with_capacity(8 + quoted.len());
-    message.extend_from_slice(&[error.icmp_type, error.code, 0, 0]);
-    message.extend_from_slice(&error.info.to_be_bytes());
-    message.extend_from_slice(quoted);
-    if cause.made_by == MadeBy::RejectReset {
-        // REJECT leaves the checksum of its reset to the device (`CHECKSUM_PARTIAL`): until then the sum of the pseudo header stands there.
-        let at = 8 + usize::from(cause.ip.header_len) + 16;
-        let sum = pseudo_header(cause.ip.src, cause.ip.dst, 6, cause.l4().len() as u32);
-        if let Some(field) = message.get_mut(at..at + 2) {
-            field.copy_from_slice(&(!finish(sum)).to_be_bytes());
-        }
-    }
-    build::put_checksum(&mut message, 2, 0);
-    let header = build::Header {
-        src: if routed.src == 0 { DUMMY_SOURCE } else { routed.src },
-        dst: cause.ip.src,
-        protocol: 1,
+    let ip = Ipv4Header {
         tos,
         ttl: ns.sysctls.ip_default_ttl,
         id: cx.choice.choose(ChoicePoint::IpId) as u16,
-        dont_fragment: false,
+        ..Ipv4Header::new(if routed.src == 0 { DUMMY_SOURCE } else { routed.src }, cause.ip.src)
     };
-    let mut skb = skb_of(build::packet(header, &message), by);
+    let header = IcmpErrorHeader {
+        ip,
+        icmp_type: error.icmp_type,
+        code: error.code,
+        rest: error.info.to_be_bytes(),
+        mtu: routed.dst.mtu as usize,
+    };
+    let message = build::icmp_error(&header, &quoted(cause)).map_err(|_| "it would be too long")?;
+    let mut skb = skb_of(Packet::from_l3(EtherType::IPV4, message), by);
     skb.mark = mark;
     skb.dst = Some(routed.dst);
     if is_error(error.icmp_type) {
@@ -234,21 +243,17 @@ pub(super) fn echo<S: Sink>(cx: &mut Cx<'_, S>, request: &Skb, dev: DevId) {
     {
         return not(cx, "the limit of ICMP messages to this host is reached");
     }
-    let mut message = request.l4().to_vec();
-    let Some(kind) = message.first_mut() else { return not(cx, "it is cut off") };
-    *kind = 0;
-    build::put_checksum(&mut message, 2, 0);
-    let header = build::Header {
-        src: routed.src,
-        dst: request.ip.src,
-        protocol: 1,
-        tos: request.ip.tos,
+    let header = ReplyHeader {
         ttl: ns.sysctls.ip_default_ttl,
+        tos: request.ip.tos,
         id: cx.choice.choose(ChoicePoint::IpId) as u16,
         dont_fragment: false,
     };
+    let Some(message) = build::echo_reply(request.packet.l3(), routed.src, header) else {
+        return not(cx, "it is cut off");
+    };
     let by = MadeBy::EchoReply;
-    let mut skb = skb_of(build::packet(header, &message), by);
+    let mut skb = skb_of(Packet::from_l3(EtherType::IPV4, message), by);
     skb.mark = mark;
     skb.dst = Some(routed.dst);
     cx.sink.step(request, Step::Made { by });

@@ -8,7 +8,6 @@
 
 mod arp;
 mod bridge;
-mod build;
 mod deliver;
 mod forward;
 mod icmp;

@@ -3,6 +3,8 @@
 //! Record route is written as the kernel writes it. The timestamp option needs the wall clock, and source routing (which is refused unless
 //! `accept_source_route` is on) sends packets elsewhere: packets that get that far end `Unknown`.
 
+use pktwalk_packet::checksum::put_ipv4;
+
 use super::{Flight, icmp};
 use crate::fib::{FibResult, FlowKey, scope};
 use crate::ids::DevId;
@@ -234,28 +236,7 @@ pub(super) fn forward(ns: &NetNs, flight: &mut Flight) {
     }
     if options.changed {
         options.changed = false;
-        super::build::set_header_checksum(flight.skb.packet.l3_mut());
-    }
-}
-
-/// The options that a piece other than the first keeps: those with the copy bit; the others become no-ops (`ip_options_fragment`).
-pub(super) fn keep_copied(options: &mut [u8]) {
-    let mut at = 0;
-    while let Some(&kind) = options.get(at) {
-        match kind {
-            END => return,
-            NOOP => {
-                at += 1;
-                continue;
-            }
-            _ => {}
-        }
-        let len = options.get(at + 1).copied().map_or(0, usize::from);
-        let Some(option) = options.get_mut(at..at + len).filter(|option| option.len() >= 2) else { return };
-        if kind & 0x80 == 0 {
-            option.fill(NOOP);
-        }
-        at += len;
+        put_ipv4(flight.skb.packet.l3_mut());
     }
 }
 

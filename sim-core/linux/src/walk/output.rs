@@ -1,7 +1,9 @@
 //! Local output: routes of packets made here, OUTPUT, and the second routing after OUTPUT changed something (`ip_route_output_key_hash_rcu`,
 //! `__ip_local_out`, `ip_route_me_harder`).
 
-use super::{Flight, Next, Stage, build, input};
+use pktwalk_packet::checksum::{put_ipv4, replace32};
+
+use super::{Flight, Next, Stage, input};
 use crate::choice::ChoicePoint;
 use crate::config::{DeviceKind, RouteType};
 use crate::fib::{self, AddrType, FibMatch, FibResult, FlowKey, scope};
@@ -242,7 +244,7 @@ pub(super) fn local_packet<S: Sink>(cx: &mut Cx<'_, S>, skb: &mut Skb) -> Result
     if skb.ip.src == 0 {
         set_source(skb, routed.src, !socket.raw);
     }
-    build::set_header_checksum(skb.packet.l3_mut());
+    put_ipv4(skb.packet.l3_mut());
     skb.dst = Some(routed.dst);
     cx.sink.step(skb, step(RouteCause::Output, &routed));
     Ok(())
@@ -271,7 +273,7 @@ fn set_source(skb: &mut Skb, src: u32, checksum: bool) {
         let sum = u16::from_be_bytes([field[0], field[1]]);
         // The sender left the pseudo header's source at 0; a UDP checksum of 0 is none.
         if protocol == 6 || sum != 0 {
-            let sum = pktwalk_packet::checksum::replace32(sum, old, src);
+            let sum = replace32(sum, old, src);
             let sum = if protocol == 17 && sum == 0 { 0xffff } else { sum };
             field.copy_from_slice(&sum.to_be_bytes());
         }

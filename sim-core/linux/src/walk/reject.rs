@@ -1,8 +1,9 @@
 //! REJECT's answers (`nf_send_unreach`, `nf_send_reset`), and the stack's own RST (`tcp_v4_send_reset`).
 
-use pktwalk_packet::{TcpFields, checksum, tcp_flag};
+use pktwalk_packet::build::{ReplyHeader, tcp_reset};
+use pktwalk_packet::{EtherType, Packet, TcpFields, tcp_flag};
 
-use super::{Made, Stage, build, icmp, options, output, skb_of};
+use super::{Made, Stage, icmp, options, output, skb_of};
 use crate::conntrack;
 use crate::fib::FlowKey;
 use crate::hook::Hook;
@@ -48,7 +49,7 @@ pub(crate) fn reject<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &Skb, with
     };
     let refused = if skb.ip.frag_offset != 0 {
         Some("it is a fragment other than the first")
-    } else if verifies(skb) && !build::l4_checksum_ok(skb, skb.l4()) {
+    } else if verifies(skb) && !skb.sum_ok(skb.l4()) {
         Some("its checksum is wrong")
     } else {
         None
@@ -95,34 +96,11 @@ fn verifies(skb: &Skb) -> bool {
     }
 }
 
-/// The bytes of a RST that answers `skb`, without checksum.
-fn reset_segment(skb: &Skb, tcp: &TcpFields) -> [u8; 20] {
-    let flag = |bit: u8| u32::from(tcp.flags & bit != 0);
-    let mut segment = [0u8; 20];
-    segment[..2].copy_from_slice(&tcp.dport.to_be_bytes());
-    segment[2..4].copy_from_slice(&tcp.sport.to_be_bytes());
-    segment[12] = 5 << 4;
-    if tcp.flags & tcp_flag::ACK != 0 {
-        segment[4..8].copy_from_slice(&tcp.ack.to_be_bytes());
-        segment[13] = tcp_flag::RST;
-    } else {
-        let len = (skb.packet.l3_wire_len() as u32)
-            .wrapping_sub(u32::from(skb.ip.header_len))
-            .wrapping_sub(u32::from(tcp.header_len));
-        let ack =
-            tcp.seq.wrapping_add(flag(tcp_flag::SYN)).wrapping_add(flag(tcp_flag::FIN)).wrapping_add(len);
-        segment[8..12].copy_from_slice(&ack.to_be_bytes());
-        segment[13] = tcp_flag::RST | tcp_flag::ACK;
-    }
-    segment
-}
-
-fn reset_packet(skb: &Skb, tcp: &TcpFields, tos: u8, ttl: u8) -> pktwalk_packet::Packet {
-    let mut segment = reset_segment(skb, tcp);
-    let (src, dst) = (skb.ip.dst, skb.ip.src);
-    build::put_checksum(&mut segment, 16, checksum::pseudo_header(src, dst, 6, 20));
-    let header = build::Header { src, dst, protocol: 6, tos, ttl, id: 0, dont_fragment: true };
-    build::packet(header, &segment)
+/// The RST that answers `skb`.
+fn reset_packet(skb: &Skb, tos: u8, ttl: u8) -> Result<Packet, &'static str> {
+    let header = ReplyHeader { ttl, tos, id: 0, dont_fragment: true };
+    let bytes = tcp_reset(skb.packet.l3(), header).ok_or("it has no whole TCP header")?;
+    Ok(Packet::from_l3(EtherType::IPV4, bytes))
 }
 
 /// `nf_send_reset`.
@@ -137,14 +115,14 @@ fn reset<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &Skb) -> Result<Made, 
     if tcp.flags & tcp_flag::RST != 0 {
         return Err("it is a RST itself");
     }
-    if !build::l4_checksum_ok(skb, skb.l4()) {
+    if !skb.sum_ok(skb.l4()) {
         return Err("its checksum is wrong");
     }
     if skb.dst.is_some_and(|dst| dst.broadcast) {
         return Err("it is a broadcast or multicast");
     }
     let by = MadeBy::RejectReset;
-    let mut made = skb_of(reset_packet(skb, &tcp, 0, cx.ns.sysctls.ip_default_ttl), by);
+    let mut made = skb_of(reset_packet(skb, 0, cx.ns.sysctls.ip_default_ttl)?, by);
     made.mark = icmp::reply_mark(cx, skb);
     let routed = output::harder(cx, &made).map_err(|_| "no route leads back to its sender")?;
     made.dst = Some(routed.dst);
@@ -194,7 +172,11 @@ pub(super) fn no_socket<S: Sink>(cx: &mut Cx<'_, S>, skb: &Skb, tcp: &TcpFields)
         return not(cx, "no route leads back to its sender");
     };
     let by = MadeBy::TcpReset;
-    let mut made = skb_of(reset_packet(skb, tcp, tos, cx.ns.sysctls.ip_default_ttl), by);
+    let reset = match reset_packet(skb, tos, cx.ns.sysctls.ip_default_ttl) {
+        Ok(reset) => reset,
+        Err(why) => return not(cx, why),
+    };
+    let mut made = skb_of(reset, by);
     made.mark = mark;
     made.dst = Some(routed.dst);
     cx.sink.step(skb, Step::Made { by });

@@ -3,9 +3,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use pktwalk_packet::{EtherType, Ipv4Fields, MacAddr, Packet};
+use pktwalk_packet::build::{self, Ipv4Header};
+use pktwalk_packet::{EtherType, Ipv4Fields, MacAddr, Packet, checksum};
 
-use super::{Inject, build, walk};
+use super::{Inject, walk};
 use crate::choice::Seeded;
 use crate::config::*;
 use crate::ids::SourceLine;
@@ -165,29 +166,23 @@ fn ip<'a>(src: &'a str, dst: &'a str, protocol: u8) -> Ip<'a> {
 
 impl Ip<'_> {
     fn with(self, payload: &[u8]) -> Packet {
-        let header = build::Header {
-            src: addr(self.src),
-            dst: addr(self.dst),
-            protocol: self.protocol,
+        let header = Ipv4Header {
             tos: self.tos,
             ttl: self.ttl,
             id: 1,
             dont_fragment: self.df,
+            ..Ipv4Header::new(addr(self.src), addr(self.dst))
         };
         let mut payload = payload.to_vec();
-        let pseudo = pktwalk_packet::checksum::pseudo_header(
-            header.src,
-            header.dst,
-            self.protocol,
-            payload.len() as u32,
-        );
+        let pseudo = checksum::pseudo_header(header.src, header.dst, self.protocol, payload.len() as u32);
         match self.protocol {
-            1 => build::put_checksum(&mut payload, 2, 0),
-            6 => build::put_checksum(&mut payload, 16, pseudo),
-            17 => build::put_checksum(&mut payload, 6, pseudo),
+            1 => checksum::put(&mut payload, 2, 0),
+            6 => checksum::put(&mut payload, 16, pseudo),
+            17 => checksum::put(&mut payload, 6, pseudo),
             _ => {}
         }
-        build::packet(header, &payload)
+        let bytes = build::ipv4(&header, self.protocol, &payload).expect("a packet");
+        Packet::from_l3(EtherType::IPV4, bytes)
     }
 }
 
@@ -262,7 +257,7 @@ impl Run {
     fn icmp(&self) -> (u8, u8, u32) {
         let answer = self.recorder.packets.get(1).expect("an answer");
         let l4 = &answer.start.l3()[20..];
-        assert_eq!(pktwalk_packet::checksum::checksum(l4), 0);
+        assert_eq!(checksum::checksum(l4), 0);
         (l4[0], l4[1], u32::from_be_bytes([l4[4], l4[5], l4[6], l4[7]]))
     }
 }
@@ -284,7 +279,7 @@ fn forwards_with_a_lower_ttl_and_a_new_frame() {
     assert_eq!((frames[0].0.as_str(), frames[0].1.ttl), ("vb", 63));
     let frame = &run.recorder.packets[0].frames[0].1;
     assert_eq!((frame.mac_dst(), frame.mac_src()), (Some(mac(1, 4)), Some(mac(0, 4))));
-    assert_eq!(pktwalk_packet::checksum::checksum(&frame.l3()[..20]), 0);
+    assert_eq!(checksum::checksum(&frame.l3()[..20]), 0);
 }
 
 #[test]
@@ -488,8 +483,8 @@ fn made_here() {
     assert_eq!((frames[0].0.as_str(), frames[0].1.src, frames[0].1.ttl), ("eth0", addr(NODE), 64));
     let frame = &run.recorder.packets[0].frames[0].1;
     assert_eq!(frame.mac_dst(), Some(mac(1, 2)));
-    let sum = pktwalk_packet::checksum::pseudo_header(addr(NODE), addr("203.0.113.5"), 17, 9);
-    assert_eq!(pktwalk_packet::checksum::finish(pktwalk_packet::checksum::sum(&frame.l3()[20..], sum)), 0);
+    let sum = checksum::pseudo_header(addr(NODE), addr("203.0.113.5"), 17, 9);
+    assert_eq!(checksum::finish(checksum::sum(&frame.l3()[20..], sum)), 0);
     assert_eq!(
         code(run.local(udp("0.0.0.0", "8.8.8.8", 1))),
         (Disposition::Dropped, Some(DropCode::NoOutputRoute))
@@ -624,7 +619,7 @@ fn no_bytes_break_the_walk() {
                 bytes[at] = seed.next_u64() as u8;
             }
             if seed.next_u64().is_multiple_of(2) && packet.ethertype() == EtherType::IPV4 {
-                build::set_header_checksum(&mut bytes);
+                checksum::put_ipv4(&mut bytes);
             }
             let broken = Packet::from_l3(packet.ethertype(), bytes);
             run.rx("va", broken.clone());

@@ -1,8 +1,8 @@
 //! Sending: POSTROUTING, fragmentation, neighbours, devices (`ip_output`, `ip_do_fragment`, `ip_finish_output2`, `dev_queue_xmit`).
 
-use pktwalk_packet::{MacAddr, Packet};
+use pktwalk_packet::{EtherType, MacAddr, Packet, build};
 
-use super::{Flight, Made, Next, Stage, bridge, build, forward, icmp, options, rx};
+use super::{Flight, Made, Next, Stage, bridge, forward, icmp, rx};
 use crate::config::{DeviceKind, NudState};
 use crate::fib::{self, AddrType};
 use crate::hook::Hook;
@@ -82,7 +82,7 @@ fn finish<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dst: Dst) -> Next {
     if flight.skb.packet.missing() > 0 {
         return Next::unknown(Because::CutPacket);
     }
-    let Some(pieces) = fragments(&flight.skb, dst.mtu) else {
+    let Ok(pieces) = build::fragment(flight.skb.packet.l3(), dst.mtu as usize, false) else {
         return Next::End(End::dropped(DropCode::FragNeeded, Locus::Subsystem("ip_do_fragment")));
     };
     let fragments = pieces.len().min(usize::from(u16::MAX)) as u16;
@@ -90,46 +90,12 @@ fn finish<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dst: Dst) -> Next {
     neighbour(cx, flight, dst, Some(pieces))
 }
 
-/// `ip_do_fragment`. `None` if nothing fits into the MTU.
-fn fragments(skb: &Skb, mtu: u32) -> Option<Vec<Packet>> {
-    let l3 = skb.packet.l3();
-    let header_len = usize::from(skb.ip.header_len);
-    let header = l3.get(..header_len)?;
-    let payload = l3.get(header_len..)?;
-    let room = (mtu as usize).checked_sub(header_len)?;
-    if room < 8 {
-        return None;
-    }
-    let mut pieces = Vec::with_capacity(payload.len() / room + 1);
-    let mut at = 0;
-    while at < payload.len() {
-        let left = payload.len() - at;
-        let len = if left > room { room & !7 } else { left };
-        let mut bytes = Vec::with_capacity(header_len + len);
-        bytes.extend_from_slice(header);
-        bytes.extend_from_slice(payload.get(at..at + len)?);
-        let offset = usize::from(skb.ip.frag_offset) + at / 8;
-        let more = left > len || skb.ip.more_fragments;
-        let field = (offset as u16 & 0x1fff) | if more { 0x2000 } else { 0 };
-        bytes[6..8].copy_from_slice(&field.to_be_bytes());
-        let total = bytes.len() as u16;
-        bytes[2..4].copy_from_slice(&total.to_be_bytes());
-        if at > 0 {
-            options::keep_copied(bytes.get_mut(20..header_len)?);
-        }
-        build::set_header_checksum(&mut bytes);
-        pieces.push(Packet::from_l3(skb.packet.ethertype(), bytes));
-        at += len;
-    }
-    Some(pieces)
-}
-
 /// `ip_finish_output2`: the hardware address of the next hop.
 fn neighbour<S: Sink>(
     cx: &mut Cx<'_, S>,
     flight: &mut Flight,
     dst: Dst,
-    pieces: Option<Vec<Packet>>,
+    pieces: Option<Vec<Vec<u8>>>,
 ) -> Next {
     let ns = cx.ns;
     let dev = dst.dev;
@@ -164,7 +130,8 @@ fn neighbour<S: Sink>(
             Next::Go(Stage::Transmit(dev))
         }
         Some(pieces) => {
-            for mut piece in pieces {
+            for piece in pieces {
+                let mut piece = Packet::from_l3(EtherType::IPV4, piece);
                 piece.set_mac_header(mac, own);
                 if let Some(next) = piece_out(cx, flight, dev, piece) {
                     return next;

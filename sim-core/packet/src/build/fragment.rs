@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::checksum::{finish, sum};
+use crate::checksum::put_ipv4;
 use crate::{Ipv4Error, Ipv4Fields};
 
 /// Why a packet cannot be cut into fragments.
@@ -61,9 +61,7 @@ pub fn fragment(l3: &[u8], mtu: usize, dont_fragment: bool) -> Result<Vec<Vec<u8
         let word = (u16::from(dont_fragment) << 14) | (u16::from(more) << 13) | (offset & 0x1fff);
         bytes[2..4].copy_from_slice(&len.to_be_bytes());
         bytes[6..8].copy_from_slice(&word.to_be_bytes());
-        bytes[10..12].fill(0);
-        let check = finish(sum(&bytes[..header_len], 0));
-        bytes[10..12].copy_from_slice(&check.to_be_bytes());
+        put_ipv4(&mut bytes);
         pieces.push(bytes);
         offset = offset.wrapping_add((piece.len() / 8) as u16);
         rest = after;

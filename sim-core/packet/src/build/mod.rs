@@ -7,7 +7,7 @@ mod reply;
 
 use thiserror::Error;
 
-use crate::checksum::{finish, pseudo_header, sum};
+use crate::checksum::{finish, pseudo_header, put, sum};
 use crate::names::proto;
 use crate::sctp::crc32c;
 
@@ -87,8 +87,7 @@ impl Ipv4Header<'_> {
         bytes.extend_from_slice(&self.dst.to_be_bytes());
         bytes.extend_from_slice(self.options);
         bytes.resize(header_len, 0);
-        let check = finish(sum(&bytes, 0));
-        bytes[10..12].copy_from_slice(&check.to_be_bytes());
+        put(&mut bytes, 10, 0);
         Ok(bytes)
     }
 
@@ -150,8 +149,7 @@ pub fn tcp(ip: &Ipv4Header<'_>, tcp: &TcpHeader<'_>, payload: &[u8]) -> Result<V
     bytes.extend_from_slice(tcp.options);
     bytes.resize(at + header_len, 0);
     bytes.extend_from_slice(payload);
-    let check = finish(sum(&bytes[at..], ip.pseudo(proto::TCP, len)));
-    bytes[at + 16..at + 18].copy_from_slice(&check.to_be_bytes());
+    put(&mut bytes[at..], 16, ip.pseudo(proto::TCP, len));
     Ok(bytes)
 }
 
@@ -235,8 +233,7 @@ pub fn icmp(
     bytes.extend_from_slice(&[icmp_type, code, 0, 0]);
     bytes.extend_from_slice(&rest);
     bytes.extend_from_slice(payload);
-    let check = finish(sum(&bytes[at..], 0));
-    bytes[at + 2..at + 4].copy_from_slice(&check.to_be_bytes());
+    put(&mut bytes[at..], 2, 0);
     Ok(bytes)
 }
 
