@@ -65,6 +65,9 @@ pub enum SkbCt {
     None,
     /// Excused from tracking.
     Untracked,
+    /// Attached to what an untracked packet has (`nf_conntrack_attach`): RELATED to no connection. To a rule that is INVALID, yet `CT` takes the
+    /// packet for one that was seen before.
+    Attached,
     /// Of a connection.
     Entry {
         /// Which.

@@ -335,7 +335,7 @@ fn ct(ct: SkbCt, record: &WalkRecord) -> Option<Ct> {
         tcp_state: None,
     };
     match ct {
-        SkbCt::None => return None,
+        SkbCt::None | SkbCt::Attached => return None,
         SkbCt::Untracked => {}
         SkbCt::Entry { id, info } => {
             out.state = ct_state(info);

@@ -55,7 +55,7 @@ pub(crate) fn conntrack_in<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &mut
         // Second pass through `lo`, or made by the stack because of another packet.
         SkbCt::Entry { .. } => CtResult::Kept,
         SkbCt::Untracked => CtResult::Untracked,
-        SkbCt::None => {
+        SkbCt::None | SkbCt::Attached => {
             let zones = skb.ct_template.take().unwrap_or_default();
             let check = hook == Hook::Prerouting && cx.ns.ct.checksum;
             match find(&mut cx.state.ct, &cx.ns.ct, skb, zones, check, cx.state.now_ns, hook) {
@@ -192,11 +192,15 @@ fn make_room(table: &mut Conntrack, settings: &CtSettings, now_ns: u64, hook: Ho
 
 /// `nf_ct_attach`: a packet that the stack makes because of `cause` belongs to the same connection, as RELATED. Without a connection there,
 /// it is looked up like any other.
-pub(crate) fn attach<S: Sink>(_cx: &mut Cx<'_, S>, made: &mut Skb, cause: &Skb) {
-    if let SkbCt::Entry { id, info } = cause.ct {
-        let info = if info.is_reply() { CtInfo::Related } else { CtInfo::RelatedReply };
-        made.ct = SkbCt::Entry { id, info };
-    }
+pub(crate) fn attach(made: &mut Skb, cause: &Skb) {
+    made.ct = match cause.ct {
+        SkbCt::Entry { id, info } => {
+            let info = if info.is_reply() { CtInfo::Related } else { CtInfo::RelatedReply };
+            SkbCt::Entry { id, info }
+        }
+        SkbCt::Untracked | SkbCt::Attached => SkbCt::Attached,
+        SkbCt::None => SkbCt::None,
+    };
 }
 
 /// `nf_ct_set_closing`: REJECT's RST closes the connection of `cause`, if that is in the table.

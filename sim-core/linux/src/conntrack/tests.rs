@@ -119,7 +119,7 @@ impl World {
         assert_eq!(self.hook(Hook::Postrouting, &mut skb), HookVerdict::Accept);
         match skb.ct {
             SkbCt::Entry { info, .. } => Some(info),
-            SkbCt::None | SkbCt::Untracked => None,
+            SkbCt::None | SkbCt::Untracked | SkbCt::Attached => None,
         }
     }
 

@@ -297,13 +297,13 @@ impl<'a> Compiler<'a> {
             Match::Comment(_) => return None,
             Match::Tcp(tcp) => {
                 let option = tcp.option.filter(|option| option.value != 0 || option.not);
-                let plain = tcp.sport.is_none() && tcp.dport.is_none() && tcp.flags.is_none();
+                let plain = [tcp.sport, tcp.dport].into_iter().flatten().all(says_nothing)
+                    && tcp
+                        .flags
+                        .is_none_or(|flags| !flags.not && (flags.value.mask, flags.value.comp) == (0, 0));
                 if nft && option.is_none() && !plain {
-                    Matcher::Payload {
-                        sport: tcp.sport.map(ports),
-                        dport: tcp.dport.map(ports),
-                        flags: tcp.flags.map(tcp_flags),
-                    }
+                    let flags = tcp.flags.filter(|flags| flags.value.mask != 0).map(tcp_flags);
+                    return payload(tcp.sport, tcp.dport, flags);
                 } else {
                     let (sport, dport) =
                         (tcp.sport.map_or(Ports::ANY, ports), tcp.dport.map_or(Ports::ANY, ports));
@@ -317,8 +317,8 @@ impl<'a> Compiler<'a> {
                 }
             }
             Match::Udp(udp) => {
-                if nft && (udp.sport.is_some() || udp.dport.is_some()) {
-                    Matcher::Payload { sport: udp.sport.map(ports), dport: udp.dport.map(ports), flags: None }
+                if nft && ![udp.sport, udp.dport].into_iter().flatten().all(says_nothing) {
+                    return payload(udp.sport, udp.dport, None);
                 } else {
                     Matcher::Udp {
                         sport: udp.sport.map_or(Ports::ANY, ports),
@@ -468,6 +468,31 @@ impl<'a> Compiler<'a> {
 fn keep<T: Clone>(array: &mut Vec<T>, value: &T) -> u32 {
     array.push(value.clone());
     array.len() as u32 - 1
+}
+
+/// Whether a test of ports is what stands in the binary rule without any (`tcp_all_zero` of iptables-nft).
+fn says_nothing(test: Neg<PortRange>) -> bool {
+    !test.not && is_all(test)
+}
+
+fn is_all(test: Neg<PortRange>) -> bool {
+    (test.value.lo, test.value.hi) == (0, u16::MAX)
+}
+
+/// What iptables-nft makes of ports and flags. A test of all ports, inverted or not, and one of no flag leave no expression (`add_nft_tcpudp`,
+/// `add_nft_tcpflags` of 1.8.9): the rule then matches what the other backend's would not.
+fn payload(
+    sport: Option<Neg<PortRange>>,
+    dport: Option<Neg<PortRange>>,
+    flags: Option<TcpFlagsTest>,
+) -> Option<Matcher> {
+    let left = |test: Option<Neg<PortRange>>| test.filter(|test| !is_all(*test)).map(ports);
+    let (sport, dport) = (left(sport), left(dport));
+    (sport.is_some() || dport.is_some() || flags.is_some()).then_some(Matcher::Payload {
+        sport,
+        dport,
+        flags,
+    })
 }
 
 fn ports(test: Neg<PortRange>) -> Ports {

@@ -423,6 +423,23 @@ fn tcp_ports_flags_and_options() {
     assert_eq!(both(option(true), syn()), Some(true));
 }
 
+/// What `nft --debug=netlink` shows of rules that iptables-nft 1.8.9 loaded, and which packets then matched.
+#[test]
+fn iptables_nft_leaves_tests_of_nothing_out() {
+    let each = |m: Match| {
+        [holds(Backend::Legacy, m.clone(), &mut syn()), holds(Backend::Nft, m, &mut syn())]
+            .map(|m| m == Some(true))
+    };
+    let flags =
+        |mask, comp, not| each(tcp_match(|m| m.flags = Some(Neg { not, value: TcpFlags { mask, comp } })));
+    assert_eq!(flags(0, 2, false), [false, true]);
+    assert_eq!(flags(0, 0, true), [false, true]);
+    assert_eq!(flags(0, 2, true), [true, true]);
+    let ports = |not| each(tcp_match(|m| m.sport = Some(Neg { not, value: ports(0, 65535) })));
+    assert_eq!(ports(true), [false, true]);
+    assert_eq!(ports(false), [true, true]);
+}
+
 /// What the kernel did with raw packets cut short and with fragments, per backend: matched, passed on, or dropped by the match.
 #[test]
 fn short_headers_and_fragments() {

@@ -21,10 +21,11 @@ fn neg<T>(rng: &mut Rng, value: T) -> Neg<T> {
 
 fn port_range(rng: &mut Rng, from: &[u16]) -> PortRange {
     let port = *rng.pick(from);
-    match rng.below(6) {
-        0 => PortRange { lo: port, hi: port.saturating_add(rng.below(400) as u16) },
-        1 => PortRange { lo: 0, hi: port },
-        2 => PortRange { lo: port, hi: u16::MAX },
+    match rng.below(20) {
+        6..=8 => PortRange { lo: port, hi: port.saturating_add(rng.below(400) as u16) },
+        1..=3 => PortRange { lo: 0, hi: port },
+        4 => PortRange { lo: 0, hi: u16::MAX },
+        5 => PortRange { lo: port, hi: u16::MAX },
         _ => PortRange { lo: port, hi: port },
     }
 }

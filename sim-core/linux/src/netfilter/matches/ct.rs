@@ -22,7 +22,7 @@ fn view<'a>(state: &'a NetNsState, skb: &Skb) -> View<'a> {
         SkbCt::Entry { id, info } => state.ct.get(id).map_or(View::None, |entry| View::Entry(entry, info)),
         SkbCt::Untracked => View::Untracked,
         SkbCt::None if skb.ct_template.is_some() => View::Template,
-        SkbCt::None => View::None,
+        SkbCt::None | SkbCt::Attached => View::None,
     }
 }
 
