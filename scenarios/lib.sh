@@ -93,6 +93,24 @@ carriers() {
 
 rules() { iptables-nft-restore; }
 
+# watch: rules that only count, for scenarios whose subject is elsewhere: with them, the kernel tells by both backends how far each packet comes.
+watch() {
+  rules <<'RULES'
+*raw
+-A PREROUTING
+-A OUTPUT
+COMMIT
+*mangle
+-A POSTROUTING
+COMMIT
+*filter
+-A INPUT
+-A FORWARD
+-A OUTPUT
+COMMIT
+RULES
+}
+
 # Settings that decide about packets; the rest of `sysctl -a` is noise here.
 settings='net\.(ipv4\.(ip_forward|ip_default_ttl|ip_forward_use_pmtu|icmp_|fwmark_reflect|fib_multipath)|ipv4\.conf\.[^ ]*\.(forwarding|rp_filter|accept_local|route_localnet|src_valid_mark|proxy_arp|send_redirects|shared_media|arp_ignore|arp_filter|accept_source_route|bc_forwarding|ignore_routes_with_linkdown|drop_unicast_in_l2_multicast) |netfilter\.nf_conntrack_|bridge\.)'
 

@@ -3,4 +3,5 @@
 node
 ip neigh replace 192.168.50.77 dev eth0 nud failed
 ip route add 203.0.113.77 via 192.168.50.77
+watch
 collect

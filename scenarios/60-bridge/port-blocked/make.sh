@@ -4,4 +4,5 @@ node
 bridge_with_ports
 carriers
 bridge link set dev brp0 state 0
+watch
 collect

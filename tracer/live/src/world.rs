@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -23,7 +23,7 @@ use pnet_datalink::{Channel, Config, DataLinkReceiver, DataLinkSender, NetworkIn
 use crate::netlink::{Netfilter, ReadError};
 use crate::normal::{self, Seen};
 use crate::ns::{Namespace, failed, missing, tool, unsupported};
-use crate::perf::Perf;
+use crate::perf::{Freed, Perf};
 use crate::program::{self, Settings, has_peer, peer_name};
 use crate::rules::{self, Loaded};
 use crate::trace::Tracer;
@@ -216,6 +216,7 @@ impl World {
             }
             self.carriers(config)?;
             self.settle(config)?;
+            stop_ports(config)?;
             self.split |= program::has_custom_rules(config);
         }
         self.forget()?;
@@ -350,14 +351,17 @@ impl World {
         };
         let (mut nft, mut legacy) = self.tracer.drain()?;
         let mut frames = self.frames();
+        let mut freed = perf.as_ref().map(|_| Vec::new());
         // Who is asked for answers, as the model assumes of neighbours that nobody said anything of. What waited for the answer then leaves.
         for _ in 0..QUESTIONS {
             if sent.ethertype() == EtherType::ARP {
                 // The question is the packet itself.
                 break;
             }
-            let asked = self.questions(&mut frames);
-            if asked.is_empty() {
+            let (asked, unanswered) = self.questions(&mut frames);
+            if unanswered {
+                give_up(perf, &mut freed);
+            } else if asked.is_empty() {
                 break;
             }
             for (dev, answer) in asked {
@@ -371,7 +375,9 @@ impl World {
             legacy.extend(more_legacy);
             frames.extend(self.frames());
         }
-        let freed = perf.as_mut().map(Perf::drain);
+        if let (Some(perf), Some(freed)) = (perf, &mut freed) {
+            freed.extend(perf.drain());
+        }
         let loopback = self.config.devices.iter().find(|device| device.name == "lo").map(|lo| lo.ifindex);
         let seen = Seen { nft, legacy, frames, freed, send_error };
         let (packets, ids) = normal::packets(&self.loaded, &sent, local, loopback, seen);
@@ -380,10 +386,10 @@ impl World {
         Ok((SendRun { packets, conntrack, record: None }, ids))
     }
 
-    /// Takes ARP requests out of `frames`, and gives the answer to each with the device that it goes to. Nobody answers for neighbours that
-    /// the configuration says have failed.
-    fn questions(&self, frames: &mut Vec<FrameOut>) -> Vec<(String, Vec<u8>)> {
-        let mut answers = Vec::new();
+    /// Takes ARP requests out of `frames`, and gives the answer to each with the device that it goes to; and whether there was one for a
+    /// neighbour that the configuration says has failed: for those nobody answers.
+    fn questions(&self, frames: &mut Vec<FrameOut>) -> (Vec<(String, Vec<u8>)>, bool) {
+        let (mut answers, mut unanswered) = (Vec::new(), false);
         frames.retain(|frame| {
             let arp = frame.packet.l3();
             let fields = (arp.get(7), arp.get(8..18), arp.get(24..28));
@@ -401,11 +407,12 @@ impl World {
                 answer.extend_from_slice(asker);
                 answers.push((frame.dev.clone(), answer));
             }
-            failed
+            unanswered |= failed;
+            false
         });
         answers.sort();
         answers.dedup();
-        answers
+        (answers, unanswered)
     }
 
     fn frames(&mut self) -> Vec<FrameOut> {
@@ -438,6 +445,40 @@ impl World {
         }
         Ok(fd)
     }
+}
+
+/// Waits until the kernel has given up a neighbour that does not answer, which takes it some 10 milliseconds. Without sleeping: what a timer does
+/// counts as this thread's only while this thread runs.
+fn give_up(perf: &mut Option<Perf>, freed: &mut Option<Vec<Freed>>) {
+    const AT_MOST: Duration = Duration::from_millis(200);
+    let begun = Instant::now();
+    while begun.elapsed() < AT_MOST {
+        if let (Some(perf), Some(freed)) = (perf.as_mut(), freed.as_mut()) {
+            freed.extend(perf.drain());
+            if freed.iter().any(|freed| freed.reason == "NEIGH_FAILED") {
+                return;
+            }
+        }
+        std::hint::spin_loop();
+    }
+}
+
+/// Stops the ports of bridges that do not forward. A bridge starts a stopped port when it hears that its carrier came up, which is what makes the
+/// device's state UP; that it runs is said before.
+fn stop_ports(config: &NetNsConfig) -> Result<(), EngineError> {
+    let stopped = config.devices.iter().filter(|device| device.master.is_some() && !device.port.forwarding);
+    for Device { name, .. } in stopped.filter(|device| device.up && device.carrier) {
+        let mut tries = 0;
+        while !tool("ip", &["-br", "link", "show", "dev", name], "", &[])?.contains(" UP ") {
+            tries += 1;
+            if tries == 500 {
+                return Err(failed(format!("{name} does not come up")));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        tool("bridge", &["link", "set", "dev", name, "state", "0"], "", &[])?;
+    }
+    Ok(())
 }
 
 /// Waits for devices of the calling thread's namespace.
