@@ -176,7 +176,7 @@ const ROUTE_TYPES: [&str; 9] = [
     "throw",
 ];
 
-/// What no scenario shows, and why.
+/// What no kernel-confirmed scenario shows, and why.
 const NOT_SHOWN: &[(&str, &str)] = &[
     ("code CT_TABLE_FULL", "the limit is one of the whole machine, which a test must not lower"),
     ("code DUMMY_DEVICE", "this kernel has no dummy devices"),
@@ -202,12 +202,15 @@ fn note_route(ns: &NetNs, route: pktwalk_linux::ids::RouteId, shown: &mut Shown)
     }
 }
 
-/// What the scenarios show; those that the kernel can confirm only.
+/// What the scenarios show that the kernel has confirmed on both backends.
 fn shown() -> Shown {
     let mut shown = Shown::new();
     for folder in runner::find(&repo_root().join("scenarios")).expect("scenarios can be read") {
         let scenario = runner::load(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-        if scenario.file.live == Live::Guest {
+        let kernel = scenario.golden.as_ref().and_then(|golden| golden.kernel.as_deref());
+        if scenario.file.live != Live::Netns
+            || !kernel.is_some_and(|kernel| kernel.ends_with("(legacy, nft)"))
+        {
             continue;
         }
         let model = ModelEngine::new().walk(&scenario.case).expect("the model runs every scenario");

@@ -3,4 +3,5 @@
 node
 sysctl -qw net.ipv4.conf.vetha.proxy_arp=1
 ip neigh add proxy 198.18.9.9 dev vethb
+watch
 collect

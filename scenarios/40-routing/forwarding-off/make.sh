@@ -2,4 +2,5 @@
 . "$(dirname "$0")/../../lib.sh"
 node
 sysctl -qw net.ipv4.ip_forward=0
+watch
 collect

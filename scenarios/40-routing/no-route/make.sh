@@ -2,4 +2,5 @@
 . "$(dirname "$0")/../../lib.sh"
 node
 ip route del default
+watch
 collect

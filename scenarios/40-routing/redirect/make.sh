@@ -2,4 +2,5 @@
 . "$(dirname "$0")/../../lib.sh"
 node
 sysctl -qw net.ipv4.conf.all.send_redirects=1 net.ipv4.conf.eth0.send_redirects=1
+watch
 collect

@@ -10,4 +10,5 @@ ip route add multicast 198.18.7.0/24 dev eth0
 ip route add local 198.18.1.1 dev lo
 ip route add broadcast 198.18.2.255 dev eth0
 ip route add anycast 198.18.3.3 dev eth0
+watch
 collect

@@ -10,4 +10,5 @@ ip rule add to 203.0.113.0/24 ipproto udp dport 99 blackhole priority 104
 ip rule add iif vethb to 198.51.100.0/24 prohibit priority 105
 ip rule add to 203.0.113.6 lookup main suppress_prefixlength 0 priority 106
 ip rule add to 203.0.113.6 unreachable priority 107
+watch
 collect

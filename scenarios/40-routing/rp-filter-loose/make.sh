@@ -3,4 +3,5 @@
 node
 ip route del default
 sysctl -qw net.ipv4.conf.all.rp_filter=2
+watch
 collect

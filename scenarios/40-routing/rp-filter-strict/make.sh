@@ -2,4 +2,5 @@
 . "$(dirname "$0")/../../lib.sh"
 node
 sysctl -qw net.ipv4.conf.vetha.rp_filter=1
+watch
 collect

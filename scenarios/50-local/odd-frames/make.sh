@@ -2,4 +2,5 @@
 . "$(dirname "$0")/../../lib.sh"
 node
 sysctl -qw net.ipv4.conf.eth0.drop_unicast_in_l2_multicast=1
+watch
 collect

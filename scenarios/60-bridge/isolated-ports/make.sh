@@ -4,4 +4,5 @@ node
 bridge_with_ports
 bridge link set dev brp0 isolated on
 bridge link set dev brp1 isolated on
+watch
 collect

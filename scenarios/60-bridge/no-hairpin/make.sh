@@ -2,4 +2,5 @@
 . "$(dirname "$0")/../../lib.sh"
 node
 bridge_with_ports
+watch
 collect

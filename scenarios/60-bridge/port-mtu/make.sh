@@ -4,4 +4,5 @@ node
 bridge_with_ports
 sysctl -qw net.bridge.bridge-nf-call-iptables=0
 ip link set brp1 mtu 1000
+watch
 collect
