@@ -1,22 +1,25 @@
 //! The Internet checksum (RFC 1071), whole and updated incrementally (RFC 1624, kernel `csum_replace2`, `inet_proto_csum_replace4`).
 
-/// Sum of the 16-bit words of `bytes` on top of `start`, not folded. An odd last byte counts as the high half of a word.
+/// Sum of the 16-bit words of `bytes` on top of `start`, not folded to 16 bits. An odd last byte counts as the high half of a word.
 pub fn sum(bytes: &[u8], start: u32) -> u32 {
     // 2^16 is 1 in ones' complement arithmetic, so wider words have the same sum. A packet has too few of them for 64 bits to overflow.
-    let mut total = u64::from(start);
+    // The sum of swapped words is the swapped sum (RFC 1071 section 2 B), so words are read as the machine has them.
+    let mut total = 0;
     let (words, rest) = bytes.as_chunks::<4>();
     for word in words {
-        total += u64::from(u32::from_be_bytes(*word));
+        total += u64::from(u32::from_ne_bytes(*word));
     }
     let mut last = [0; 4];
     for (to, from) in last.iter_mut().zip(rest) {
         *to = *from;
     }
-    total += u64::from(u32::from_be_bytes(last));
-    while total > u64::from(u32::MAX) {
-        total = (total & 0xffff_ffff) + (total >> 32);
-    }
-    total as u32
+    total += u64::from(u32::from_ne_bytes(last));
+    total = (total & 0xffff_ffff) + (total >> 32);
+    total = (total & 0xffff) + (total >> 16);
+    total = (total & 0xffff) + (total >> 16);
+    total = (total & 0xffff) + (total >> 16);
+    let (sum, over) = start.overflowing_add(u32::from(u16::from_be(total as u16)));
+    sum + u32::from(over)
 }
 
 /// Folds a sum to 16 bits and inverts it: what stands in a header.

@@ -184,6 +184,19 @@ fn nexthops(
     }
 }
 
+/// The same addresses in ranges that do not overlap, ascending.
+fn disjoint(mut ranges: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
+    ranges.sort_unstable();
+    ranges.dedup_by(|next, kept| {
+        let within = next.0 <= kept.1;
+        if within {
+            kept.1 = kept.1.max(next.1);
+        }
+        within
+    });
+    ranges
+}
+
 pub(super) fn compile(
     config: &NetNsConfig,
     devs: &BTreeMap<String, DevId>,
@@ -240,6 +253,12 @@ pub(super) fn compile(
         let route = &fib.routes[position as usize];
         (std::cmp::Reverse(route.tos), route.metric, std::cmp::Reverse(route.table), position)
     });
+    let local = |table| table == TABLE_LOCAL || !fib.custom_rules && table == TABLE_MAIN;
+    let broadcasts = entries.iter().filter(|&&(position, ..)| {
+        let route = &fib.routes[position as usize];
+        route.kind == RouteType::Broadcast && local(route.table)
+    });
+    let broadcasts = disjoint(broadcasts.map(|&(_, addr, len)| (addr, addr | !mask(len))).collect());
     let of = |wanted: &dyn Fn(u32) -> bool| {
         let members = entries.iter().filter(|&&(position, ..)| wanted(fib.routes[position as usize].table));
         Table::build(members.map(|&(position, addr, len)| (addr, len, position)).collect())
@@ -249,5 +268,6 @@ pub(super) fn compile(
     let merged = (!fib.custom_rules).then(|| of(&|table| matches!(table, TABLE_LOCAL | TABLE_MAIN)));
     fib.tables = tables;
     fib.merged = merged;
+    fib.broadcasts = broadcasts;
     fib
 }

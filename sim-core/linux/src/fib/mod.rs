@@ -91,6 +91,8 @@ pub struct Fib {
     tables: BTreeMap<u32, Table>,
     /// Tables local and main in one, which is what the kernel looks in until the first routing rule is added.
     merged: Option<Table>,
+    /// What broadcast routes of table local (as [`Fib::addr_type`] sees it) are for: first and last addresses, ascending, disjoint.
+    broadcasts: Vec<(u32, u32)>,
     rules_source: Vec<RoutingRule>,
     rules: Vec<CompiledRule>,
     custom_rules: bool,

@@ -70,9 +70,6 @@ fn direction_of(info: CtInfo) -> CtDirection {
     if info.is_reply() { CtDirection::Reply } else { CtDirection::Original }
 }
 
-/// The hooks of the nat tables.
-const HOOKS: [Hook; 4] = [Hook::Prerouting, Hook::Input, Hook::Output, Hook::Postrouting];
-
 fn dropped(code: DropCode, hook: Hook) -> End {
     End::dropped(code, Locus::Conntrack { hook })
 }
@@ -81,11 +78,6 @@ fn dropped(code: DropCode, hook: Hook) -> End {
 /// the source. Runs the nat tables' base chains for a connection that has not been decided yet, then rewrites the packet.
 pub(crate) fn nat_hook<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &mut Skb) -> HookVerdict {
     let SkbCt::Entry { id, info } = skb.ct else { return HookVerdict::Accept };
-    // The four hooks are registered with the first nat chain of the namespace.
-    let ns = cx.ns;
-    if HOOKS.iter().all(|hook| ns.netfilter.base_chains(*hook, TableName::Nat).is_empty()) {
-        return HookVerdict::Accept;
-    }
     let dst_before = skb.ip.dst;
     let related = matches!(info, CtInfo::Related | CtInfo::RelatedReply);
     let result = if related && skb.ip.protocol == proto::ICMP {
@@ -165,15 +157,17 @@ fn rewrite<S: Sink>(
     }
     // The packet is to look like the inverse of the other direction.
     let Some(target) = entry.tuple(direction.opposite()).invert() else { return Ok(()) };
-    let old = half(skb, manip);
+    let old = S::ENABLED.then(|| half(skb, manip));
     let len = skb.packet.l3_wire_len();
     if manip::rewrite(skb.packet.l3_mut(), len, &target, manip).is_err() {
         return Err(too_short(skb, DropCode::CtDrop, at.hook));
     }
     skb.reparse();
-    let new = half(skb, manip);
-    if old != new {
-        cx.sink.step(skb, Step::NatApply { hook: at.hook, manip, old, new });
+    if let Some(old) = old {
+        let new = half(skb, manip);
+        if old != new {
+            cx.sink.step(skb, Step::NatApply { hook: at.hook, manip, old, new });
+        }
     }
     Ok(())
 }

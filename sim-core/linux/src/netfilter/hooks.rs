@@ -55,12 +55,27 @@ pub(super) struct Hooks {
     pub order_matters: bool,
 }
 
+/// As in [`Hook::INET`].
 fn hook_index(hook: Hook) -> Option<usize> {
-    Hook::INET.iter().position(|h| *h == hook)
+    match hook {
+        Hook::Prerouting => Some(0),
+        Hook::Input => Some(1),
+        Hook::Forward => Some(2),
+        Hook::Output => Some(3),
+        Hook::Postrouting => Some(4),
+        Hook::Ingress | Hook::Egress => None,
+    }
 }
 
+/// As in [`TableName::ALL`].
 fn table_index(table: TableName) -> usize {
-    TableName::ALL.iter().position(|t| *t == table).unwrap_or(0)
+    match table {
+        TableName::Raw => 0,
+        TableName::Mangle => 1,
+        TableName::Nat => 2,
+        TableName::Filter => 3,
+        TableName::Security => 4,
+    }
 }
 
 impl Hooks {
@@ -73,6 +88,8 @@ impl Hooks {
             // What is registered last runs first among equals.
             hooks.chains[at][table_index(info.table)].insert(0, ChainId(index as u32));
         }
+        // All hooks of nat are registered with the first nat chain of the namespace.
+        let nat = hooks.chains.iter().any(|tables| !tables[table_index(TableName::Nat)].is_empty());
         for (at, hook) in Hook::INET.into_iter().enumerate() {
             let mut stages: Vec<(i64, Stage)> = Vec::new();
             let source = matches!(hook, Hook::Input | Hook::Postrouting);
@@ -116,7 +133,7 @@ impl Hooks {
                     }
                 }
             }
-            if references.conntrack && hook != Hook::Forward {
+            if references.conntrack && nat && hook != Hook::Forward {
                 stages.push((i64::from(TableName::Nat.priority(hook)), Stage::Nat));
             }
             stages.sort_by_key(|(priority, _)| *priority);

@@ -211,6 +211,9 @@ pub fn walk<S: Sink>(
         }
     };
     cx.sink.end(&first);
+    if cx.made.is_empty() {
+        return first;
+    }
     let mut queue: VecDeque<(u32, Made)> = cx.made.drain(..).map(|made| (0, made)).collect();
     let mut number = 0;
     while let Some((parent, made)) = queue.pop_front() {

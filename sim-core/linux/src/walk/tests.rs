@@ -9,6 +9,7 @@ use pktwalk_packet::{EtherType, Ipv4Fields, MacAddr, Packet, checksum};
 use super::{Inject, walk};
 use crate::choice::Seeded;
 use crate::config::*;
+use crate::fib::AddrType;
 use crate::ids::SourceLine;
 use crate::netns::{NetNs, NetNsState};
 use crate::pipeline;
@@ -597,6 +598,29 @@ fn arp_answers() {
     set(&mut config, "net.ipv4.conf.all.arp_ignore", "1");
     let mut run = Run::new(config);
     assert_eq!(code(run.rx("va", arp(POD_A, NODE))), ignored);
+}
+
+#[test]
+fn broadcast_addresses_are_those_of_broadcast_type() {
+    let mut given = world();
+    for (table, dst) in [(254, "10.9.0.16/28"), (254, "10.9.0.24/32"), (100, "10.9.0.64/28")] {
+        given.routes.push(Route { table, kind: RouteType::Broadcast, ..route(dst, None, Some("eth0")) });
+    }
+    for config in [world(), given] {
+        let (ns, _) = NetNs::compile(config);
+        let near = ["10.9.0.0", "172.19.255.200", "172.20.255.200", "192.168.50.200", "127.255.255.200"];
+        let near = near.iter().flat_map(|start| (0..80).map(move |n| addr(start) + n));
+        let mut found = 0;
+        for at in near.chain([0, 1, u32::MAX - 1, u32::MAX, addr("224.0.0.1"), addr("239.255.255.255")]) {
+            for dev in ["lo", "eth0", "br0", "va"] {
+                let dev = ns.dev(dev).expect("a device");
+                let is = ns.fib.addr_type(at, Some(dev)) == AddrType::Broadcast;
+                assert_eq!(ns.fib.is_broadcast(at, dev), is, "{at:#x}");
+                found += usize::from(is);
+            }
+        }
+        assert!(found > 8);
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use pktwalk_packet::{EtherType, MacAddr, Packet, build};
 
 use super::{Flight, Made, Next, Stage, bridge, forward, icmp, rx};
 use crate::config::{DeviceKind, NudState};
-use crate::fib::{self, AddrType};
+use crate::fib;
 use crate::hook::Hook;
 use crate::ids::DevId;
 use crate::iptables::ast::PktType;
@@ -113,7 +113,7 @@ fn neighbour<S: Sink>(
         rx::multicast_mac(addr)
     } else if device.no_arp {
         own
-    } else if ns.fib.addr_type(addr, Some(dev)) == AddrType::Broadcast {
+    } else if ns.fib.is_broadcast(addr, dev) {
         MacAddr::BROADCAST
     } else {
         match resolve(cx, &flight.skb, dev, addr) {
@@ -191,9 +191,7 @@ pub(super) fn resolve<S: Sink>(
             }
             _ => (NeighResult::Assumed, assumed_mac(addr)),
         },
-        None if cx.ns.fib.addr_type(addr, Some(dev)) == AddrType::Broadcast => {
-            (NeighResult::NotNeeded, MacAddr::BROADCAST)
-        }
+        None if cx.ns.fib.is_broadcast(addr, dev) => (NeighResult::NotNeeded, MacAddr::BROADCAST),
         None => (NeighResult::Assumed, assumed_mac(addr)),
     };
     cx.sink.step(skb, Step::Neighbour { dev, addr, result });
