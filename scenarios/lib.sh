@@ -134,5 +134,7 @@ collect() {
   [ -s "$bundle/neigh-proxy" ] || rm "$bundle/neigh-proxy"
   bridge -j -p fdb show > "$bundle/bridge-fdb.json"
   ss -Htulnpe > "$bundle/ss"
+  cat /proc/net/raw > "$bundle/proc-net-raw"
+  cat /proc/net/icmp > "$bundle/proc-net-icmp"
   sysctl -a 2>/dev/null | grep -E "^$settings" > "$bundle/sysctl"
 }

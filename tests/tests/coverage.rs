@@ -180,7 +180,6 @@ const ROUTE_TYPES: [&str; 9] = [
 const NOT_SHOWN: &[(&str, &str)] = &[
     ("code CT_TABLE_FULL", "the limit is one of the whole machine, which a test must not lower"),
     ("code DUMMY_DEVICE", "this kernel has no dummy devices"),
-    ("code NO_PING_SOCKET", "a bundle never says that there is no ping socket; generated namespaces do"),
 ];
 
 fn wanted() -> Shown {

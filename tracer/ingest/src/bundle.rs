@@ -15,9 +15,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::conntrack::{self, CtLine};
+use crate::raw_sockets::Listing;
 use crate::reader::Reader;
 use crate::source::Source;
-use crate::{devices, neigh, other, routes, rules, sockets, sysctl};
+use crate::{devices, neigh, other, raw_sockets, routes, rules, sockets, sysctl};
 
 /// Why a bundle cannot be read at all.
 #[derive(Debug, Error)]
@@ -103,7 +104,7 @@ impl Bundle {
 }
 
 /// The files that are read, at the top of a bundle and in each `netns/NAME/`.
-pub(crate) const FILES: [&str; 28] = [
+pub(crate) const FILES: [&str; 30] = [
     "node.yaml",
     "ip-link.json",
     "ip-addr.json",
@@ -127,6 +128,8 @@ pub(crate) const FILES: [&str; 28] = [
     "nft.json",
     "conntrack",
     "ss",
+    "proc-net-raw",
+    "proc-net-icmp",
     "tc.json",
     "bpf-net.json",
     "xfrm",
@@ -326,6 +329,12 @@ impl<'s, 'a> NetNsReader<'s, 'a> {
         self.missing(empty, MissingState::Conntrack);
         let there = self.with("ss", sockets::sockets);
         self.missing(there, MissingState::Sockets);
+        let (mut raw, mut ping) = (false, false);
+        let _ = self.with("proc-net-raw", |reader, text| raw = raw_sockets::read(reader, text, Listing::Raw));
+        let _ =
+            self.with("proc-net-icmp", |reader, text| ping = raw_sockets::read(reader, text, Listing::Ping));
+        // Whether `ss` was asked for raw sockets its output does not tell, and it knows no ping sockets.
+        self.missing(!there || raw && ping, MissingState::RawSockets);
 
         let programs = self.with("bpf-net.json", other::bpf_net);
         let _ = self.with("tc.json", |reader, text| other::tc(reader, text, programs));

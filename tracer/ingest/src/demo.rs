@@ -24,6 +24,8 @@ pub fn demo_bundle() -> Bundle {
         "ipset-save",
         "iptables-save",
         "node.yaml",
+        "proc-net-icmp",
+        "proc-net-raw",
         "ss",
         "sysctl",
     ];
@@ -44,7 +46,7 @@ mod tests {
         let bundle = demo_bundle();
         assert_eq!(bundle.remarks().collect::<Vec<_>>(), []);
         assert_eq!(bundle.name, "demo");
-        assert_eq!(bundle.host.config.missing, [pktwalk_linux::config::MissingState::RawSockets]);
+        assert_eq!(bundle.host.config.missing, []);
         assert_eq!(bundle.host.config.unmodelled, []);
         assert!(bundle.host.config.devices.iter().all(|device| device.up && device.carrier));
     }

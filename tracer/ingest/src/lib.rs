@@ -18,6 +18,7 @@
 //! | `bridge-fdb.json`, `bridge-vlan.json`, `nsid.json` | `bridge -j fdb`, `bridge -j vlan`, `ip -j netns list-id` | forwarding database; the others are checked only |
 //! | `conntrack` | `conntrack -L -o extended`, `-f ipv6` appended | [`CtLine`]s |
 //! | `ss` | `ss -Htulnpe` | sockets |
+//! | `proc-net-raw`, `proc-net-icmp` | `cat /proc/net/raw`, `cat /proc/net/icmp` | raw sockets, ping sockets |
 //! | `sysctl` | `sysctl -a` | settings |
 //! | `tc.json`, `bpf-net.json`, `xfrm`, `ipvs`, `wg` | `tc -j qdisc`, `bpftool -j net`, `ip xfrm policy`, `ipvsadm -Sn`, `wg show all dump` | named as not modelled |
 //! | `netns/NAME/` | the same files, of another namespace of the node | |
@@ -29,6 +30,7 @@ mod devices;
 mod json;
 mod neigh;
 mod other;
+mod raw_sockets;
 mod reader;
 mod routes;
 mod rules;

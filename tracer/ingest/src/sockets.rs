@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use pktwalk_linux::config::{MissingState, Socket};
+use pktwalk_linux::config::Socket;
 
 use crate::reader::Reader;
 
@@ -19,8 +19,6 @@ pub(crate) fn sockets(reader: &mut Reader<'_>, text: &[u8]) {
         }
     }
     reader.config.sockets = Some(found);
-    // Whether the tool was asked for raw and ping sockets the file does not tell.
-    reader.config.missing.push(MissingState::RawSockets);
 }
 
 /// `Ok(None)` for sockets that IP packets do not reach.

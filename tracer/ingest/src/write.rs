@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use crate::bundle::NodeInfo;
+use crate::raw_sockets::{self, Listing};
 
 /// A file that cannot be written.
 #[derive(Debug, Error)]
@@ -104,8 +105,11 @@ pub fn write_bundle(dir: &Path, node: &NodeInfo, config: &NetNsConfig) -> Result
     }
     match &config.sockets {
         Some(sockets) => {
-            let text: String = sockets.iter().map(socket).collect();
+            let (others, raw): (Vec<&Socket>, Vec<&Socket>) =
+                sockets.iter().partition(|socket| matches!(socket.protocol, 6 | 17 | 132 | 136));
+            let text: String = others.into_iter().map(socket).collect();
             out.file("ss", &text)?;
+            raw_and_ping(&mut out, &raw, missing(MissingState::RawSockets))?;
         }
         None if !missing(MissingState::Sockets) => {
             out.lost.push("that nothing is known of sockets".to_owned())
@@ -118,6 +122,23 @@ pub fn write_bundle(dir: &Path, node: &NodeInfo, config: &NetNsConfig) -> Result
         out.lost.push("ports that the user said are closed".to_owned());
     }
     Ok(out.lost)
+}
+
+fn raw_and_ping(out: &mut Out<'_>, sockets: &[&Socket], missing: bool) -> Result<(), WriteError> {
+    if missing {
+        if !sockets.is_empty() {
+            out.lost.push("raw and ping sockets, of which not all are known".to_owned());
+        }
+        return Ok(());
+    }
+    if sockets.iter().any(|s| s.local.is_ipv6() || s.dev.is_some() || s.owner.is_some() || s.uid.is_none()) {
+        out.lost
+            .push("of raw and ping sockets: IPv6, device, process, that the user is not known".to_owned());
+    }
+    let (ping, raw): (Vec<&Socket>, Vec<&Socket>) =
+        sockets.iter().partition(|s| s.protocol == 1 && s.port != 0);
+    out.file("proc-net-raw", &raw_sockets::print(&raw, Listing::Raw))?;
+    out.file("proc-net-icmp", &raw_sockets::print(&ping, Listing::Ping))
 }
 
 struct Out<'a> {
@@ -533,8 +554,7 @@ fn socket(socket: &Socket) -> String {
         6 => "tcp",
         17 => "udp",
         132 => "sctp",
-        136 => "udplite",
-        _ => "raw",
+        _ => "udplite",
     };
     let state = match (socket.listening, &socket.remote) {
         (true, _) => "LISTEN",

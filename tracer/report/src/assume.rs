@@ -97,7 +97,7 @@ fn missing_state(missing: MissingState) -> (&'static str, &'static str, &'static
         MissingState::RawSockets => (
             "no-raw-sockets",
             "no process has a raw socket that takes the packet's protocol",
-            "look for one with ss -Hwnlpe",
+            "files proc-net-raw and proc-net-icmp in the bundle",
         ),
         MissingState::Backend => {
             ("backend", "the backend that the rules run on", "--assume backend=legacy or backend=nft")
