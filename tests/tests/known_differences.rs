@@ -13,13 +13,14 @@ use pktwalk_linux::reason::{Because, Disposition, DropCode, End};
 use pktwalk_linux::skb::{MadeBy, SkbSocket};
 use pktwalk_linux::trace::{Assumption, PacketTrace, Recorder, Step};
 use pktwalk_linux::walk::{Inject, walk};
+use pktwalk_live::engine::KernelEngine;
 use pktwalk_packet::{EtherType, Packet};
 use pktwalk_scenario::case::{Case, CaseSend, Entry};
 use pktwalk_scenario::confirm::{Backends, confirm};
 use pktwalk_scenario::engine::Engine;
 use pktwalk_scenario::event::EngineRun;
 use pktwalk_scenario::model::{Choices, ModelEngine};
-use pktwalk_tests::repo_root;
+use pktwalk_tests::{repo_root, skip_unprivileged};
 
 const LEDGER: &str = "docs/model/known-differences.md";
 /// A host beyond the gateway, and the node's address on that side.
@@ -210,6 +211,25 @@ fn compared_packets_of_a_socket_are_a_raw_sockets() {
     .expect("both run");
     assert_eq!(asked, [Entry::Local(SkbSocket { raw: true, ..SkbSocket::default() })]);
     assert_eq!(ends(&compared[0].model.run), Some(Disposition::Forwarded));
+}
+
+#[test]
+fn syns_to_a_socket_are_answered_by_the_kernel_alone() {
+    if skip_unprivileged("syns_to_a_socket_are_answered_by_the_kernel_alone") {
+        return;
+    }
+    let ss = "tcp LISTEN 0 128 0.0.0.0:80 0.0.0.0:* ino:1 sk:1 <->\n";
+    let send = CaseSend {
+        packet: packet(&format!("tcp {FAR}:40000 > {NODE}:80 flags=S")),
+        entry: Entry::Device("eth0".to_owned()),
+    };
+    let case = Case { config: plain(&[("ss", ss)]), sends: vec![send], ..Case::default() };
+    let kernel = KernelEngine::new(None).run(&case).expect("the kernel ran it");
+    let model = ModelEngine::new().run(&case).expect("the model ran it");
+    assert_eq!(model.sends[0].packets[0].disposition, Some(Disposition::Delivered));
+    assert_eq!((model.sends[0].packets.len(), kernel.sends[0].packets.len()), (1, 2));
+    let frame = &kernel.sends[0].packets.iter().flat_map(|packet| &packet.frames).next().expect("a SYN/ACK");
+    assert_eq!(frame.packet.l3()[33], 0x12);
 }
 
 #[test]

@@ -3,10 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use pktwalk_linux::config::MissingState;
+use pktwalk_linux::diag::Severity;
 use pktwalk_packet::Packet;
+use pktwalk_report::Remark;
+use pktwalk_report::assume::{Assumed, defaulted};
 use pktwalk_scenario::assume::assume;
 use pktwalk_scenario::case::{Case, CaseSend, Entry};
-use pktwalk_scenario::file::{EntryAt, SocketIds, pcap_source};
+use pktwalk_scenario::file::{EntryAt, PacketSource, SocketIds, pcap_source};
 use pktwalk_scenario::packets::{self, Given, Read};
 use pktwalk_scenario::world::{Place, World};
 
@@ -39,6 +43,31 @@ pub fn assumed(place: &Place, source: &Source) -> anyhow::Result<Place> {
         place.remarks.push(remark);
     }
     Ok(place)
+}
+
+/// What stands in for files that the bundle does not have, where a walk does not say so itself: sockets, neighbours and the like are told
+/// where they decided, sets end `Unknown`.
+fn defaults(missing: &[MissingState]) -> Vec<Remark> {
+    let told = |missing: &&MissingState| match missing {
+        MissingState::RoutingRules
+        | MissingState::Routes
+        | MissingState::Sysctls
+        | MissingState::Rulesets
+        | MissingState::Backend => true,
+        MissingState::Devices
+        | MissingState::Neighbours
+        | MissingState::Sets
+        | MissingState::Conntrack
+        | MissingState::Sockets
+        | MissingState::RawSockets
+        | MissingState::RegistrationOrder => false,
+    };
+    let remark = |missing: &MissingState| {
+        let Assumed { text, instead, .. } = defaulted(*missing);
+        let message = format!("assumed: {text} (otherwise: {instead})");
+        Remark { severity: Severity::Note, message, location: None }
+    };
+    missing.iter().filter(told).map(remark).collect()
 }
 
 fn socket(text: Option<&str>) -> anyhow::Result<SocketIds> {
@@ -81,6 +110,14 @@ fn given(packets: &Packets) -> anyhow::Result<Read> {
     Ok(all(packets?))
 }
 
+/// The number of the one packet of a capture that the user asks for.
+fn numbered(packets: &Packets) -> Option<u32> {
+    match pcap_source(packets.pcap.as_deref()?) {
+        Ok(PacketSource::Pcap { number, .. }) => number,
+        Ok(PacketSource::Spec(_) | PacketSource::Ends { .. }) | Err(_) => None,
+    }
+}
+
 /// Everything read: what an engine runs.
 pub fn case(source: &Source, packets: &Packets) -> anyhow::Result<Case> {
     let Read { packets: given, remarks } = given(packets)?;
@@ -97,7 +134,8 @@ pub fn case(source: &Source, packets: &Packets) -> anyhow::Result<Case> {
                 EntryAt::Device { node: String::new(), netns: String::new(), dev: dev.clone() }
             }
             (None, None) if packets.pcap.is_some() => {
-                bail!("the capture names no device for packet {}: say where it enters, --at DEV", at + 1)
+                let number = numbered(packets).unwrap_or(1) as usize + at;
+                bail!("the capture names no device for packet {number}: say where it enters, --at DEV")
             }
             (None, None) => bail!("say where the packet enters: --at DEV, or --from-local"),
         });
@@ -114,6 +152,7 @@ pub fn case(source: &Source, packets: &Packets) -> anyhow::Result<Case> {
             bail!("there is no device {dev}; there is {there}");
         }
     }
+    let defaults = defaults(&place.config.missing);
     let sends = given
         .into_iter()
         .zip(entries)
@@ -123,7 +162,7 @@ pub fn case(source: &Source, packets: &Packets) -> anyhow::Result<Case> {
         name: source.bundle.join(" "),
         node: place.node,
         config: place.config,
-        remarks: place.remarks.into_iter().chain(remarks).collect(),
+        remarks: place.remarks.into_iter().chain(defaults).chain(remarks).collect(),
         sends,
         seed: packets.seed,
         replies: !packets.no_reply,

@@ -162,6 +162,23 @@ fn garbled_files_are_named_and_the_rest_is_used() {
 }
 
 #[test]
+fn what_stands_in_for_missing_files_is_said() {
+    let folder = bundle("few", &[("ip-link.json", LINK.as_bytes()), ("ip-addr.json", ADDR.as_bytes())]);
+    let folder = folder.display().to_string();
+    let args = ["trace", "--bundle", &folder, "-s", "192.0.2.9", "-d", "192.0.2.1:22", "--at", "eth0"];
+    let told = err(&run(&args));
+    for words in
+        ["three default routing rules", "no routes but", "kernel default settings", "no iptables rules"]
+    {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    // The built-in node has every file.
+    let output =
+        run(&["trace", "--bundle", DEMO, "-s", "192.0.2.9", "-d", "192.168.50.1:22", "--at", "eth0"]);
+    assert_eq!(err(&output), "");
+}
+
+#[test]
 fn json_is_one_object_per_packet() {
     let node = node("json");
     let args = [

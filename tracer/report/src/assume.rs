@@ -49,16 +49,19 @@ pub fn assumed(assumption: Assumption, names: &dyn Names) -> Assumed {
             "no connection existed before the first packet".to_owned(),
             "send the earlier packets first (-p can be repeated)".to_owned(),
         ),
-        Assumption::Default(missing) => {
-            let (key, text, file) = missing_state(missing);
-            make(key, text.to_owned(), file.to_owned())
-        }
+        Assumption::Default(missing) => defaulted(missing),
         Assumption::Choice(what) => make(
             "choice",
             format!("the kernel's random choice of {what}"),
             "--seed N for another one".to_owned(),
         ),
     }
+}
+
+/// Words for what stands in for state that was not given.
+pub fn defaulted(missing: MissingState) -> Assumed {
+    let (key, text, instead) = missing_state(missing);
+    Assumed { key, text: text.to_owned(), instead: instead.to_owned() }
 }
 
 fn missing_state(missing: MissingState) -> (&'static str, &'static str, &'static str) {
@@ -100,7 +103,7 @@ fn missing_state(missing: MissingState) -> (&'static str, &'static str, &'static
             "files proc-net-raw and proc-net-icmp in the bundle",
         ),
         MissingState::Backend => {
-            ("backend", "the backend that the rules run on", "--assume backend=legacy or backend=nft")
+            ("backend", "the rules run on nft", "--assume backend=legacy or backend=nft")
         }
         MissingState::RegistrationOrder => (
             "backend-order",
