@@ -1,0 +1,128 @@
+//! The pages for users: every command in a `console` block is run, and has to print what stands there.
+//!
+//! Lines that begin with `$ ` are commands; what follows, up to the next one, is what they print on both outputs. Lines that begin with `# ` need root and
+//! are left alone, with what follows them. A page's commands run one after the other in a folder of its own, with the repository's `docs` and
+//! `scenarios` beside it. A block right after a line that is a file's name in backquotes and a colon is that file.
+//!
+//! `PKTWALK_WRITE_DOCS=1` writes what is printed into the pages.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// A page's folder, empty.
+fn folder(page: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("page-{page}"));
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("folder");
+    for name in ["docs", "scenarios"] {
+        symlink(root().join(name).canonicalize().expect("it is there"), folder.join(name)).expect("link");
+    }
+    folder
+}
+
+fn run(folder: &Path, command: &str) -> String {
+    let program = Path::new(env!("CARGO_BIN_EXE_pktwalk")).parent().expect("its folder");
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
+    let output = Command::new("sh")
+        .args(["-c", &format!("exec 2>&1\n{command}")])
+        .current_dir(folder)
+        .env("PATH", path)
+        .env_remove("COLUMNS")
+        .output()
+        .expect("sh runs");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// The page with what its commands print now.
+fn printed(folder: &Path, text: &str) -> String {
+    let mut page = String::new();
+    let mut lines = text.lines().peekable();
+    let mut file: Option<String> = None;
+    while let Some(line) = lines.next() {
+        page.push_str(line);
+        page.push('\n');
+        let block = line.strip_prefix("```").filter(|kind| !kind.is_empty());
+        match block {
+            Some("console") => {
+                while let Some(line) = lines.next_if(|line| *line != "```") {
+                    page.push_str(line);
+                    page.push('\n');
+                    let Some(command) = line.strip_prefix("$ ") else { continue };
+                    let mut command = command.to_owned();
+                    while command.ends_with('\\')
+                        && let Some(more) = lines.next()
+                    {
+                        page.push_str(more);
+                        page.push('\n');
+                        command.push('\n');
+                        command.push_str(more);
+                    }
+                    let ends = |line: &str| line == "```" || line.starts_with("$ ") || line.starts_with("# ");
+                    while lines.next_if(|line| !ends(line)).is_some() {}
+                    page.push_str(&run(folder, &command));
+                }
+            }
+            Some(_) => {
+                let mut content = String::new();
+                while let Some(line) = lines.next_if(|line| *line != "```") {
+                    content.push_str(line);
+                    content.push('\n');
+                }
+                if let Some(name) = file.take() {
+                    let path = folder.join(name);
+                    fs::create_dir_all(path.parent().expect("a folder")).expect("folder");
+                    fs::write(path, &content).expect("file");
+                }
+                page.push_str(&content);
+            }
+            None => {
+                if !line.is_empty() {
+                    let name = line.strip_prefix('`').and_then(|rest| rest.strip_suffix("`:"));
+                    file = name.map(str::to_owned);
+                }
+                continue;
+            }
+        }
+        if let Some(end) = lines.next() {
+            page.push_str(end);
+            page.push('\n');
+        }
+    }
+    page
+}
+
+fn check(name: &str) {
+    let path = root().join("docs").join(format!("{name}.md"));
+    let text = fs::read_to_string(&path).expect("the page is there");
+    assert!(text.contains("```console\n") && text.contains("\n$ pktwalk"), "{name} runs nothing");
+    let now = printed(&folder(name), &text);
+    if std::env::var("PKTWALK_WRITE_DOCS").as_deref() == Ok("1") {
+        fs::write(&path, &now).expect("the page is written");
+        return;
+    }
+    for (number, (old, new)) in text.lines().zip(now.lines()).enumerate() {
+        assert_eq!(old, new, "docs/{name}.md:{} (PKTWALK_WRITE_DOCS=1 writes it)", number + 1);
+    }
+    assert_eq!(text.lines().count(), now.lines().count(), "docs/{name}.md");
+}
+
+#[test]
+fn using() {
+    check("using");
+}
+
+#[test]
+fn scenarios() {
+    check("scenarios");
+}
+
+#[test]
+fn bundles() {
+    check("bundles");
+}
