@@ -9,7 +9,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use pktwalk_linux::diag::Severity;
-use pktwalk_linux::hook::Family;
+use pktwalk_linux::hook::{Backend, Family};
 use pktwalk_linux::iptables::{self, ast::SaveFile};
 use pktwalk_live::fuzz::{rng::Rng, rules};
 use pktwalk_tests::skip_unprivileged;
@@ -531,6 +531,32 @@ fn every_option_prints_as_the_tools_print_it_ipv6() {
         return;
     }
     same_as_tools(Family::V6, SETS_V6, TAKEN_V6);
+}
+
+/// Nothing is sorted here: nft saves tables in an order of its own, and legacy the latest first.
+#[test]
+fn tables_stand_in_the_order_of_the_tools() {
+    if skip_unprivileged("tables_stand_in_the_order_of_the_tools") {
+        return;
+    }
+    let table = |name: &str| format!("*{name}\n:one - [0:0]\n[0:0] -A one -p udp -j ACCEPT\nCOMMIT\n");
+    let text = ["nat", "security", "filter", "raw", "mangle"].map(table).concat();
+    let save = read(&text, Family::V4);
+    let saved = through_tool("nft", Family::V4, "", &text).unwrap();
+    assert_eq!(iptables::print_saved(&save, Backend::Nft, true), saved);
+    let mut latest_first = save.clone();
+    latest_first.tables.reverse();
+    let saved = through_tool("legacy", Family::V4, "", &text).unwrap();
+    assert_eq!(iptables::print_saved(&latest_first, Backend::Legacy, true), saved);
+    // A table of which nothing is said is one for legacy only.
+    let text = format!("*mangle\nCOMMIT\n{}", table("nat"));
+    let save = read(&text, Family::V4);
+    let saved = through_tool("nft", Family::V4, "", &text).unwrap();
+    assert_eq!(iptables::print_saved(&save, Backend::Nft, true), saved);
+    let mut latest_first = save.clone();
+    latest_first.tables.reverse();
+    let saved = through_tool("legacy", Family::V4, "", &text).unwrap();
+    assert_eq!(iptables::print_saved(&latest_first, Backend::Legacy, true), saved);
 }
 
 /// Generated rules load as they are printed, come back so, and are read back as what was generated.

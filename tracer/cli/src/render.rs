@@ -45,13 +45,14 @@ fn rules(config: &NetNsConfig, family: Family, backend: Option<Backend>) -> anyh
         .collect();
     match all.as_slice() {
         [] => bail!("the bundle has no such rules"),
-        [one] => Ok(iptables::print(&one.save, false)),
+        [one] => Ok(iptables::print_saved(&one.save, one.backend, false)),
         several => {
             let first = several.first().map(|ruleset| ruleset.backend);
             if several.iter().any(|ruleset| Some(ruleset.backend) != first) {
                 bail!("both backends have rules: say --what iptables-legacy or iptables-nft");
             }
-            Ok(several.iter().map(|ruleset| iptables::print(&ruleset.save, false)).collect())
+            let text = |ruleset: &&Ruleset| iptables::print_saved(&ruleset.save, ruleset.backend, false);
+            Ok(several.iter().map(text).collect())
         }
     }
 }

@@ -16,7 +16,7 @@ mod tokens;
 mod values;
 
 use crate::diag::Diagnostic;
-use crate::hook::Family;
+use crate::hook::{Backend, Family};
 use ast::{Match, Rule, SaveFile, Target};
 
 /// Reads the output of iptables-save (ip6tables-save for [`Family::V6`]); `file` is the number of the file for
@@ -27,7 +27,20 @@ pub fn parse(text: &[u8], file: u32, family: Family) -> (SaveFile, Vec<Diagnosti
 
 /// As iptables-save prints it (with `-c` where `counters`), without the comment lines.
 pub fn print(save: &SaveFile, counters: bool) -> String {
-    print::save_file(save, counters)
+    print::tables(save.tables.iter(), save.family, counters)
+}
+
+/// As the backend's own tool saves it once it has loaded it: iptables-nft has an order of tables of its own, and makes no table for which nothing was
+/// said. iptables-legacy lists the tables in the order in which they were made, latest first, which no text holds: they stay as they stand.
+pub fn print_saved(save: &SaveFile, backend: Backend, counters: bool) -> String {
+    if backend == Backend::Legacy {
+        return print::tables(save.tables.iter(), save.family, counters);
+    }
+    use crate::hook::TableName::{Filter, Mangle, Nat, Raw, Security};
+    let tables = [Mangle, Security, Raw, Filter, Nat].into_iter().flat_map(|name| {
+        save.tables.iter().filter(move |table| table.name == name && !table.chains.is_empty())
+    });
+    print::tables(tables, save.family, counters)
 }
 
 /// What stands after `-A CHAIN `; empty for a rule without any condition or target.

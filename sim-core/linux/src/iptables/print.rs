@@ -8,9 +8,7 @@ use std::net::IpAddr;
 
 use crate::hook::{Family, TableName};
 
-use super::ast::{
-    AddrMask, Chain, Counters, DevPattern, IpMatch, Neg, Policy, Rule, SaveFile, Table, Unmodelled,
-};
+use super::ast::{AddrMask, Chain, Counters, DevPattern, IpMatch, Neg, Policy, Rule, Table, Unmodelled};
 use super::names;
 use super::print_match::push_match;
 use super::print_target::push_target;
@@ -73,11 +71,11 @@ impl Line {
     }
 }
 
-/// The whole file.
-pub(super) fn save_file(save: &SaveFile, counters: bool) -> String {
+/// Tables, one after the other.
+pub(super) fn tables<'a>(tables: impl Iterator<Item = &'a Table>, family: Family, counters: bool) -> String {
     let mut out = Line::default();
-    for table in &save.tables {
-        push_table(&mut out, table, save.family, counters);
+    for table in tables {
+        push_table(&mut out, table, family, counters);
     }
     out.0
 }
