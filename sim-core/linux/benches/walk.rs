@@ -213,7 +213,8 @@ fn skb(ns: &NetNs, dst: u32) -> Option<Skb> {
 
 fn at_prerouting<S: Sink>(ns: &NetNs, state: &mut NetNsState, skb: &mut Skb, sink: &mut S) -> HookVerdict {
     let mut choice = Seeded::new(1);
-    let mut cx = Cx { ns, state, choice: &mut choice, sink, made: Vec::new(), undecided: None };
+    let mut cx =
+        Cx { ns, state, choice: &mut choice, sink, made: Vec::new(), undecided: None, backend_untold: false };
     let at = HookState {
         hook: Hook::Prerouting,
         in_dev: skb.in_dev,

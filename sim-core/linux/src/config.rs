@@ -114,6 +114,8 @@ pub enum UnmodelledPoint {
     Rx(String),
     /// On transmission at the device of this name.
     Tx(String),
+    /// On delivery to this UDP port: the kernel's own socket of a tunnel.
+    Udp(u16),
     /// Anywhere: no walk through this namespace can be trusted.
     Everywhere,
 }

@@ -63,6 +63,8 @@ pub struct Cx<'a, S: Sink> {
     pub made: Vec<Made>,
     /// Something about the packet's end that the walk cannot say: it ends `Unknown` for that, whatever its end would be.
     pub undecided: Option<&'static str>,
+    /// Whether the sink is still to be told that the backend of the rules is an assumption.
+    pub backend_untold: bool,
 }
 
 impl NetNs {

@@ -52,9 +52,9 @@ fn defaults(missing: &[MissingState]) -> Vec<Remark> {
         MissingState::RoutingRules
         | MissingState::Routes
         | MissingState::Sysctls
-        | MissingState::Rulesets
-        | MissingState::Backend => true,
+        | MissingState::Rulesets => true,
         MissingState::Devices
+        | MissingState::Backend
         | MissingState::Neighbours
         | MissingState::Sets
         | MissingState::Conntrack
@@ -148,8 +148,10 @@ pub fn case(source: &Source, packets: &Packets) -> anyhow::Result<Case> {
             && !place.config.devices.iter().any(|device| device.name == *dev)
         {
             let there: Vec<&str> = place.config.devices.iter().map(|device| device.name.as_str()).collect();
-            let there = if there.is_empty() { "none is known".to_owned() } else { there.join(", ") };
-            bail!("there is no device {dev}; there is {there}");
+            if there.is_empty() {
+                bail!("there is no device {dev}: no device is known (ip-link.json, ip-addr.json)");
+            }
+            bail!("there is no device {dev}; there is {}", there.join(", "));
         }
     }
     let defaults = defaults(&place.config.missing);

@@ -6,9 +6,9 @@ use pktwalk_linux::hook::Backend;
 use pktwalk_linux::reason::Disposition;
 use pktwalk_live::fuzz::differ::Plan;
 use pktwalk_report::flow::packet_line;
-use pktwalk_scenario::compare::Difference;
+use pktwalk_scenario::compare::{Difference, What};
 use pktwalk_scenario::confirm::{Backends, Confirmation, confirm};
-use pktwalk_scenario::event::PacketRun;
+use pktwalk_scenario::event::{PacketRun, SendRun};
 use pktwalk_scenario::runner;
 
 use crate::args::{BackendArg, Verify};
@@ -78,12 +78,21 @@ fn side_by_side(confirmation: &Confirmation) -> (String, Exit) {
         }
     }
     let packets = confirmation.model.run.sends.len();
-    if confirmation.differences.is_empty() {
-        let _ = writeln!(text, "\nAGREE  {packets} packets, {events} events, {on}, kernel {release}");
+    let so_far = format!("{}, {}", count(packets, "packet"), count(events, "event"));
+    let differences = confirmation.differences.as_slice();
+    if unknown && differences.iter().all(|difference| only_unknown(difference, confirmation)) {
+        let _ = writeln!(text, "\nUNKNOWN  {so_far}, {on}, kernel {release}");
+        let _ = writeln!(
+            text,
+            "as far as the model knows they agree, but it does not know what becomes of a packet: see pktwalk trace"
+        );
+        return (text, Exit::Unknown);
+    }
+    if differences.is_empty() {
+        let _ = writeln!(text, "\nAGREE  {so_far}, {on}, kernel {release}");
         return (text, Exit::Ok);
     }
-    let _ =
-        writeln!(text, "\nDIFFER  {} differences, {on}, kernel {release}", confirmation.differences.len());
+    let _ = writeln!(text, "\nDIFFER  {}, {on}, kernel {release}", count(differences.len(), "difference"));
     if let Some(first) = confirmation.differences.first() {
         let _ = writeln!(text, "first (model | kernel): {first}");
     }
@@ -92,6 +101,22 @@ fn side_by_side(confirmation: &Confirmation) -> (String, Exit) {
         return (text, Exit::Unknown);
     }
     (text, Exit::Bad)
+}
+
+/// `1 packet`, `2 packets`.
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Whether a difference is no more than that the model stopped where it did not know, and the kernel went on.
+fn only_unknown(difference: &Difference, confirmation: &Confirmation) -> bool {
+    let unknown = |send: &SendRun| {
+        let mut ends = send.packets.iter().map(|packet| packet.disposition);
+        ends.any(|end| end == Some(Disposition::Unknown))
+    };
+    // What a packet left behind is not known to the packets after it either.
+    let before = confirmation.model.run.sends.iter().take(difference.send + 1);
+    !matches!(difference.what, What::Event(_, Some(_), _)) && before.into_iter().any(unknown)
 }
 
 /// The events of one packet up to the first that differs; how many were the same.

@@ -277,9 +277,9 @@ impl<'s, 'a> NetNsReader<'s, 'a> {
 
         let mut nexthops = routes::NexthopObjects::default();
         let _ = self.with("ip-nexthop.json", |reader, text| nexthops = routes::nexthop_objects(reader, text));
-        let mut locks = None;
-        let _ = self.with("ip-route", |reader, text| locks = Some(routes::locks(reader, text)));
-        let beside = routes::Beside { nexthops: &nexthops, locks: locks.as_ref() };
+        let mut text = None;
+        let _ = self.with("ip-route", |reader, bytes| text = Some(routes::route_text(reader, bytes)));
+        let beside = routes::Beside { nexthops: &nexthops, text: text.as_ref() };
         let there =
             self.with("ip-route.json", |reader, text| routes::routes(reader, text, Family::V4, &beside));
         self.missing(there, MissingState::Routes);

@@ -55,9 +55,21 @@ pub(crate) fn links(reader: &mut Reader<'_>, text: &[u8]) {
             };
             reader.unmodelled(object.line, what, UnmodelledPoint::Rx(device.name.clone()));
         }
+        udp_tunnel(reader, object, &device);
         reader.config.devices.push(device);
     }
     reader.config.devices.sort_by_key(|device| device.ifindex);
+}
+
+/// The kernel itself takes what comes to the UDP port of a tunnel, though `ss` lists a socket there.
+fn udp_tunnel(reader: &mut Reader<'_>, object: &Object, device: &Device) {
+    let DeviceKind::Other(kind) = &device.kind else { return };
+    let data = object.object("linkinfo").and_then(|info| info.object("info_data"));
+    let port = data.and_then(|data| data.number("port")).and_then(|port| u16::try_from(port).ok());
+    if let (true, "vxlan" | "geneve" | "bareudp", Some(port)) = (device.up, kind.as_str(), port) {
+        let what = format!("{} (a {kind} device), which takes UDP port {port}", device.name);
+        reader.unmodelled(object.line, what, UnmodelledPoint::Udp(port));
+    }
 }
 
 /// Addresses of `ip -j addr`; devices too, where `ip-link.json` was not there (`have_links` false).

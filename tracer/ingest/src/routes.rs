@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use pktwalk_linux::config::{Nexthop, Route, RouteType, UnmodelledPoint};
 use pktwalk_linux::hook::Family;
+use pktwalk_linux::ids::SourceLine;
 
 use crate::devices;
 use crate::json::{self, Object};
@@ -138,16 +139,26 @@ fn nexthop(reader: &mut Reader<'_>, object: &Object, route: &Object) -> Nexthop 
     }
 }
 
-/// Routes whose mtu is locked, as the text of `ip route show table all` tells: destination, table, tos and metric.
-pub(crate) struct Locks(BTreeSet<(IpNet, u32, u8, u32)>);
+/// What tells routes apart: destination, table, tos and metric.
+type Key = (IpNet, u32, u8, u32);
 
-/// The text form is asked for nothing but what the JSON form of the tool leaves out.
-pub(crate) fn locks(reader: &mut Reader<'_>, text: &[u8]) -> Locks {
-    let mut locks = BTreeSet::new();
+/// What the text of `ip route show table all` tells beyond its JSON.
+pub(crate) struct RouteText {
+    /// Routes whose mtu is locked.
+    locked: BTreeSet<Key>,
+    /// Where each IPv4 route stands.
+    lines: BTreeMap<Key, SourceLine>,
+}
+
+/// The text form is asked for nothing but what the JSON form of the tool leaves out: which mtu is locked, and lines.
+pub(crate) fn route_text(reader: &mut Reader<'_>, text: &[u8]) -> RouteText {
+    let mut found = RouteText { locked: BTreeSet::new(), lines: BTreeMap::new() };
     for (number, line) in reader.lines(text) {
-        if !line.contains(" mtu lock ") {
+        // Nexthops of the route above.
+        if line.starts_with([' ', '\t']) {
             continue;
         }
+        let locked = line.contains(" mtu lock ");
         let words: Vec<&str> = line.split_whitespace().collect();
         let dst =
             words.iter().find(|word| kind(word).is_none()).and_then(|word| json::prefix(word, Family::V4));
@@ -159,26 +170,42 @@ pub(crate) fn locks(reader: &mut Reader<'_>, text: &[u8]) -> Locks {
         };
         match (dst, after("table").map_or(Some(254), table), number_after("tos"), number_after("metric")) {
             (Some(dst), Some(table), Some(tos), Some(metric)) => {
-                locks.insert((dst, table, u8::try_from(tos).unwrap_or(0), metric));
+                let key = (dst, table, u8::try_from(tos).unwrap_or(0), metric);
+                found.lines.entry(key).or_insert(reader.at(number));
+                if locked {
+                    found.locked.insert(key);
+                }
             }
+            // Routes of IPv6, mostly.
+            _ if !locked => {}
             _ => reader.error(number, "a route with a locked mtu that cannot be read"),
         }
     }
-    Locks(locks)
+    found
 }
 
 /// What stands beside a route in other files.
 pub(crate) struct Beside<'a> {
     pub(crate) nexthops: &'a NexthopObjects,
     /// None where there is no text that tells.
-    pub(crate) locks: Option<&'a Locks>,
+    pub(crate) text: Option<&'a RouteText>,
 }
 
 /// `ip -j route show table all`.
 pub(crate) fn routes(reader: &mut Reader<'_>, text: &[u8], family: Family, beside: &Beside<'_>) {
-    for object in json::objects(reader, text) {
+    let objects = json::objects(reader, text);
+    // The tool prints one line, which tells nobody where a route stands.
+    let one_line = objects.len() > 1 && objects.iter().all(|object| object.line == 1);
+    let lines = beside.text.filter(|_| one_line && family == Family::V4).map(|text| &text.lines);
+    for object in objects {
         match route(reader, &object, family, beside) {
-            Ok(route) => reader.config.routes.push(route),
+            Ok(mut route) => {
+                let key = (route.dst, route.table, route.tos, route.metric);
+                if let Some(line) = lines.and_then(|lines| lines.get(&key)) {
+                    route.source = *line;
+                }
+                reader.config.routes.push(route);
+            }
             Err(message) => {
                 reader.error(object.line, message.clone());
                 // A route that is lost may be the one that a packet takes.
@@ -227,10 +254,10 @@ fn route(
         if let Some(value) = metrics.get("mtu") {
             mtu = json::number_u32(value);
             // The JSON of the tool leaves `lock` out (its text has it); our own writer adds a key for it.
-            match (metrics.get("mtu_lock").map(|lock| lock.as_bool()), beside.locks) {
+            match (metrics.get("mtu_lock").map(|lock| lock.as_bool()), beside.text) {
                 (Some(Some(lock)), _) => mtu_lock = lock,
                 (Some(None), _) => reader.error(object.line, "mtu_lock is neither true nor false"),
-                (None, Some(locks)) => mtu_lock = locks.0.contains(&(dst, table, tos, metric)),
+                (None, Some(text)) => mtu_lock = text.locked.contains(&(dst, table, tos, metric)),
                 (None, None) => reader.warning(
                     object.line,
                     format!("route {dst_text}: `ip -j` does not tell whether its mtu is locked (the text in a file ip-route does); not locked is taken"),

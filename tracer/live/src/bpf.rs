@@ -1,6 +1,8 @@
-//! A two-instruction program at the other end of every wire that frees what arrives there, under a drop reason that nothing else here gives.
+//! Programs that free what has arrived: one of two instructions at the other end of every wire, one of a single instruction on listening sockets. Both
+//! do it under a drop reason that nothing else here gives.
 //!
-//! Without it the other end's own stack would free the frame, for reasons that the namespace under test could have had as well.
+//! Without the first, the other end's own stack would free the frame, for reasons that the namespace under test could have had as well. Without the
+//! second, the kernel would answer.
 #![expect(unsafe_code, reason = "system call")]
 
 use std::io;
@@ -35,6 +37,27 @@ pub(crate) fn load() -> io::Result<OwnedFd> {
     let fd = bpf(PROG_LOAD, &attributes)?;
     // SAFETY: a descriptor that the kernel has just made for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Makes a socket free whatever it is given: it takes segments and answers none. What is done with them is up to whoever holds a socket, and the
+/// answer is a packet of its own.
+pub(crate) fn take_and_free(socket: &OwnedFd) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    // `ret #0`, in the classic form.
+    let mut code = libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 };
+    let program = libc::sock_fprog { len: 1, filter: &raw mut code };
+    let size = libc::socklen_t::try_from(size_of_val(&program)).unwrap_or_default();
+    // SAFETY: the kernel copies the program, whose one instruction lives to the end of the call.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const program).cast(),
+            size,
+        )
+    };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Puts it at the ingress of a device of the calling thread's namespace, for as long as the result lives.

@@ -3,7 +3,8 @@
 //! What differs from a real node, by construction: other ends of wires answer nothing but questions for a neighbour
 //! that the case says nothing of; packets from a socket are sent by a raw socket with its own
 //! header (`IP_HDRINCL`), so that the route lookup of the sender sees no ports, and a socket without an owner is one of user 0; neighbours
-//! that are in use are permanent; the wires have no checksum offload.
+//! that are in use are permanent; the wires have no checksum offload; devices of kinds that are not modelled are wires;
+//! listening sockets take segments and answer none.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};

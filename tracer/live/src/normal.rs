@@ -312,7 +312,10 @@ fn ends(
         .unwrap_or_default()
         .into_iter()
         // What the other ends of the wires freed; and what is no packet of ours (sockets of this process).
-        .filter(|freed| freed.reason != "TC_INGRESS" && freed.protocol != 0)
+        // What sockets took is freed by the filter on them.
+        .filter(|freed| {
+            !matches!(freed.reason.as_str(), "TC_INGRESS" | "SOCKET_FILTER") && freed.protocol != 0
+        })
         .map(|freed| freed.reason)
         .collect();
     let mut take =

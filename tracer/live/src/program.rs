@@ -11,9 +11,10 @@ use pktwalk_scenario::engine::EngineError;
 
 use crate::ns::unsupported;
 
-/// Whether a device is one end of a veth here, whose other end the engine holds.
+/// Whether a device is one end of a veth here, whose other end the engine holds. A kind that is not modelled is there for its name, addresses and
+/// routes: of a packet that reaches it the model does not know what becomes.
 pub(crate) fn has_peer(device: &Device) -> bool {
-    matches!(device.kind, DeviceKind::Physical | DeviceKind::Veth { .. })
+    matches!(device.kind, DeviceKind::Physical | DeviceKind::Veth { .. } | DeviceKind::Other(_))
 }
 
 /// Name of the other end of the veth of this ifindex.
@@ -29,7 +30,7 @@ pub(crate) fn make_devices(config: &NetNsConfig, peer: &str) -> Result<String, E
         let (name, index) = (&device.name, device.ifindex);
         match &device.kind {
             DeviceKind::Loopback => {}
-            DeviceKind::Physical | DeviceKind::Veth { .. } => {
+            DeviceKind::Physical | DeviceKind::Veth { .. } | DeviceKind::Other(_) => {
                 let other = peer_name(index);
                 let _ = writeln!(
                     text,
@@ -48,9 +49,6 @@ pub(crate) fn make_devices(config: &NetNsConfig, peer: &str) -> Result<String, E
             }
             DeviceKind::Bridge { vlan_filtering: true } => {
                 return Err(unsupported(format!("bridge {name} filters VLANs")));
-            }
-            DeviceKind::Other(kind) => {
-                return Err(unsupported(format!("device {name} is of kind {kind}")));
             }
         }
     }
@@ -306,19 +304,16 @@ fn routing_rule(text: &mut String, rule: &RoutingRule) -> Result<(), EngineError
 }
 
 /// Commands of `bridge -batch` for the FDB.
-pub(crate) fn fdb(config: &NetNsConfig) -> Result<String, EngineError> {
+pub(crate) fn fdb(config: &NetNsConfig) -> String {
     let mut text = String::new();
     for entry in &config.fdb {
-        if entry.remote.is_some() {
-            return Err(unsupported(format!("the FDB of {} names tunnel endpoints", entry.dev)));
-        }
-        if entry.local || entry.vlan.is_some() {
-            // The bridge's own addresses are there by themselves; VLANs are not filtered here.
+        if entry.local || entry.vlan.is_some() || entry.remote.is_some() {
+            // The bridge's own addresses are there by themselves; VLANs are not filtered here; other ends of a tunnel are in a table of its device.
             continue;
         }
         let _ = writeln!(text, "fdb replace {} dev {} master static", entry.mac, entry.dev);
     }
-    Ok(text)
+    text
 }
 
 /// Settings of the calling thread's namespace: what was there before is put back when a later case does not say it.
@@ -347,7 +342,9 @@ impl Settings {
         let order = |key: &&String| {
             (*key != "net.ipv4.ip_forward", !key.contains(".all."), !key.contains(".default."))
         };
-        let mut keys: Vec<&String> = config.sysctls.keys().filter(|key| key.starts_with("net.")).collect();
+        // Who is told of packets that the rules log is ours to say: it is how they are traced.
+        let ours = |key: &&String| key.starts_with("net.") && !key.starts_with("net.netfilter.nf_log");
+        let mut keys: Vec<&String> = config.sysctls.keys().filter(ours).collect();
         keys.sort_by_key(order);
         let forwarding = config
             .sysctls

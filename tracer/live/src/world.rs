@@ -210,7 +210,7 @@ impl World {
                 let _ = tool("ip", &["-force", "-batch", "-"], &program::unconfigure(&self.config), &[]);
             }
             tool("ip", &["-batch", "-"], &program::configure(config)?, &[])?;
-            let fdb = program::fdb(config)?;
+            let fdb = program::fdb(config);
             if !fdb.is_empty() {
                 tool("bridge", &["-batch", "-"], &fdb, &[])?;
             }
@@ -298,12 +298,15 @@ impl World {
             let told = |errno: Errno| failed(format!("socket on port {}: {errno}", wanted.port));
             let fd = socket(AddressFamily::Inet, kind, SockFlag::SOCK_CLOEXEC, None).map_err(told)?;
             setsockopt(&fd, sockopt::ReuseAddr, &true).map_err(told)?;
+            // Processes may share a port, and sockets of any and of one address stand beside each other.
+            setsockopt(&fd, sockopt::ReusePort, &true).map_err(told)?;
             if let Some(dev) = &wanted.dev {
                 setsockopt(&fd, sockopt::BindToDevice, &dev.into()).map_err(told)?;
             }
             let address = SockaddrIn::from(SocketAddrV4::new(local, wanted.port));
             bind(fd.as_raw_fd(), &address).map_err(told)?;
             if kind == SockType::Stream {
+                bpf::take_and_free(&fd).map_err(|error| failed(format!("filter of a socket: {error}")))?;
                 listen(&fd, Backlog::new(16).unwrap_or(Backlog::MAXCONN)).map_err(told)?;
             }
             self.sockets.push(fd);
@@ -323,8 +326,13 @@ impl World {
                     as_neighbour(&self.ns, dev, &mut bytes);
                 }
                 let port = self.ports.iter_mut().find(|port| port.dev == *dev);
-                let port =
-                    port.ok_or_else(|| unsupported(format!("no wire at {dev} to send a packet by")))?;
+                let port = port.ok_or_else(|| {
+                    let bridge = self.ns.config.devices.iter().any(|device| {
+                        device.name == *dev && matches!(device.kind, DeviceKind::Bridge { .. })
+                    });
+                    let hint = if bridge { " (send it to one of its ports)" } else { "" };
+                    unsupported(format!("no wire at {dev} to send a packet by{hint}"))
+                })?;
                 if let Some(perf) = perf {
                     perf.drain();
                 }

@@ -70,7 +70,7 @@ pub(crate) fn places(packet: &PacketTrace, names: &dyn Names) -> Vec<Place> {
             _ => {}
         }
         let depth = if chain.is_some() { stack.len().saturating_sub(1) } else { 0 };
-        let shown = interesting(step);
+        let shown = interesting(step) || alters(step, names);
         places.push(Place { hook, chain, depth, shown });
         if shown && chain.is_some() {
             for entered in stack.iter().flat_map(|frame| &frame.entered_by) {
@@ -147,6 +147,12 @@ fn hook_of(step: &Step) -> At {
         | Step::Xmit { .. }
         | Step::Deliver { .. } => At::Between,
     }
+}
+
+/// Whether the step is a rule whose target changes something else than the mark, such as NOTRACK or TCPMSS.
+fn alters(step: &Step, names: &dyn Names) -> bool {
+    let Step::Rule { verdict: RuleVerdict::Continue, rule, .. } = *step else { return false };
+    !matches!(names.rule(rule).target.as_str(), "" | "MARK" | "CONNMARK" | "LOG" | "NFLOG" | "TRACE")
 }
 
 /// Whether the step changed the packet or decided something.

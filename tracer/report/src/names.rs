@@ -73,6 +73,8 @@ pub trait Names {
     fn netns(&self) -> &str;
     /// Device name.
     fn device(&self, dev: DevId) -> String;
+    /// What a device is, such as `a device of kind vxlan`.
+    fn device_kind(&self, dev: DevId) -> Described;
     /// Chain.
     fn chain(&self, chain: ChainId) -> ChainName;
     /// Rule.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use pktwalk_linux::config::{Nexthop, Route, RouteType, RoutingAction, RoutingRule};
+use pktwalk_linux::config::{DeviceKind, Nexthop, Route, RouteType, RoutingAction, RoutingRule};
 use pktwalk_linux::fib::{TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN, scope};
 use pktwalk_linux::hook::{Backend, Family, TableName};
 use pktwalk_linux::ids::{ChainId, DevId, RouteId, RoutingRuleId, RuleId, SetId, SourceLine};
@@ -51,6 +51,16 @@ impl Names for NetNsNames<'_> {
     fn device(&self, dev: DevId) -> String {
         let device = self.ns.config.devices.get(dev.index());
         device.map_or_else(|| format!("device {}", dev.0), |device| device.name.clone())
+    }
+
+    fn device_kind(&self, dev: DevId) -> Described {
+        let device = self.ns.config.devices.get(dev.index());
+        let text = match device.map(|device| &device.kind) {
+            Some(DeviceKind::Other(kind)) => format!("a device of kind {kind}"),
+            Some(DeviceKind::Bridge { vlan_filtering: true }) => "a bridge that filters VLANs".to_owned(),
+            _ => "a device of a kind that is not modelled".to_owned(),
+        };
+        Described { text, location: device.and_then(|device| self.location(device.source)) }
     }
 
     fn chain(&self, chain: ChainId) -> ChainName {
@@ -133,7 +143,7 @@ impl Names for NetNsNames<'_> {
         let socket = self.ns.config.sockets.as_ref().and_then(|sockets| sockets.get(position as usize));
         match socket {
             Some(socket) => match (&socket.owner, socket.uid) {
-                (Some(owner), _) => owner.clone(),
+                (Some(owner), _) => processes(owner),
                 (None, Some(uid)) => format!("uid {uid}"),
                 (None, None) => String::new(),
             },
@@ -346,6 +356,19 @@ pub fn routing_rule_text(rule: &RoutingRule) -> String {
     out
 }
 
+/// `(("sshd",pid=812,fd=3),("sshd",pid=813,fd=3))` of `ss` as `sshd pid 812, sshd pid 813`; anything else as it stands.
+fn processes(users: &str) -> String {
+    let inner = users.strip_prefix("((").and_then(|rest| rest.strip_suffix("))"));
+    let Some(inner) = inner else { return users.to_owned() };
+    let process = |text: &str| {
+        let (name, rest) = text.strip_prefix('"')?.rsplit_once("\",pid=")?;
+        let (pid, _) = rest.split_once(',')?;
+        Some(format!("{name} pid {pid}"))
+    };
+    let read: Option<Vec<String>> = inner.split("),(").map(process).collect();
+    read.map_or_else(|| users.to_owned(), |read| read.join(", "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -423,5 +446,15 @@ mod tests {
             routing_rule_text(&rule),
             "100: not from 10.0.0.0/8 fwmark 0x1/0xff iif eth0 ipproto tcp dport 80 lookup 100 suppress_prefixlength 0"
         );
+    }
+
+    #[test]
+    fn processes_read_well() {
+        assert_eq!(
+            processes(r#"(("sshd",pid=812,fd=3),("sd pam",pid=1,fd=46))"#),
+            "sshd pid 812, sd pam pid 1"
+        );
+        assert_eq!(processes("the sender"), "the sender");
+        assert_eq!(processes("((odd))"), "((odd))");
     }
 }

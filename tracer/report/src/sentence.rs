@@ -158,7 +158,7 @@ fn unknown(because: Because, names: &dyn Names) -> String {
         Because::State(position) => {
             format!("it meets something that is not modelled: {}", names.unmodelled(position).text)
         }
-        Because::Device(dev) => format!("devices such as {} are not modelled", names.device(dev)),
+        Because::Device(dev) => format!("not modelled: {}", names.device_kind(dev).text),
         Because::RoutingRule(rule) => {
             format!("a routing rule has a selector that is not modelled: {}", names.routing_rule(rule).text)
         }

@@ -53,6 +53,10 @@ impl Names for Table {
         ""
     }
 
+    fn device_kind(&self, _: DevId) -> Described {
+        Described { text: "a device of kind wireguard".to_owned(), location: None }
+    }
+
     fn device(&self, dev: DevId) -> String {
         self.devices[dev.index()].to_owned()
     }

@@ -180,12 +180,22 @@ impl Writer<'_> {
             ),
             Some(Locus::Rule { .. } | Locus::Conntrack { .. } | Locus::Device(_)) | None => {}
         }
-        if let Some(Because::State(state)) = end.because {
-            let state = self.names.unmodelled(state);
+        let unmodelled = match end.because {
+            Some(Because::State(state)) => Some(("state  ", self.names.unmodelled(state))),
+            Some(Because::Route(route)) => Some(("route  ", self.names.route(route))),
+            Some(Because::RoutingRule(rule)) => Some(("rule   ", self.names.routing_rule(rule))),
+            Some(Because::Device(dev)) => {
+                let kind = self.names.device_kind(dev);
+                let text = format!("{}, {}", self.names.device(dev), kind.text);
+                Some(("device ", crate::names::Described { text, ..kind }))
+            }
+            _ => None,
+        };
+        if let Some((label, what)) = unmodelled {
             paper.line(
-                &Line::new(indent, Tone::Plain, state.text)
-                    .label(Tone::Dim, "state  ")
-                    .note(location(state.location)),
+                &Line::new(indent, Tone::Plain, what.text)
+                    .label(Tone::Dim, label)
+                    .note(location(what.location)),
             );
         }
     }

@@ -3,6 +3,9 @@
 use pktwalk_linux::hook::Backend;
 use pktwalk_linux::iptables::ast::Policy;
 
+use pktwalk_packet::checksum::checksum;
+use pktwalk_packet::{EtherType, Ipv4Fields, Packet};
+
 use crate::case::{Case, Entry};
 use crate::compare::{Difference, compare};
 use crate::engine::EngineError;
@@ -86,6 +89,22 @@ pub fn on_backends(case: &Case, backends: Backends) -> Vec<(Option<Backend>, Cas
     }
 }
 
+/// Gives an IPv4 packet an identification if it has none: the kernel would choose one, which no packet before it tells.
+fn number(packet: &mut Packet) {
+    let Ok(ip) = Ipv4Fields::parse(packet.l3()) else { return };
+    let mut bytes = packet.l3().to_vec();
+    let Some(header) = bytes.get_mut(..usize::from(ip.header_len)) else { return };
+    // A checksum that is wrong stays wrong.
+    if packet.ethertype() != EtherType::IPV4 || ip.id != 0 || checksum(header) != 0 {
+        return;
+    }
+    header[4..6].copy_from_slice(&1u16.to_be_bytes());
+    header[10..12].fill(0);
+    let sum = checksum(header);
+    header[10..12].copy_from_slice(&sum.to_be_bytes());
+    *packet = Packet::from_l3(EtherType::IPV4, bytes).with_missing(packet.missing());
+}
+
 /// Runs `case` on the `other` engine and on the model. Packets of the namespace's own are those of a raw socket on both: a kernel is given their
 /// headers as they are, and that is the socket which can do that.
 ///
@@ -100,6 +119,7 @@ pub fn confirm(
     for send in &mut case.sends {
         if let Entry::Local(socket) = &mut send.entry {
             socket.raw = true;
+            number(&mut send.packet);
         }
     }
     let mut confirmations = Vec::new();

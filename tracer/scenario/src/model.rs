@@ -5,17 +5,19 @@
 //! packets that would fare differently end `Unknown`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use pktwalk_linux::choice::{Choice, Seeded};
-use pktwalk_linux::config::{MissingState, NetNsConfig};
+use pktwalk_linux::config::{MissingState, NetNsConfig, Socket};
 use pktwalk_linux::hook::Hook;
 use pktwalk_linux::ids::CtId;
 use pktwalk_linux::iptables::ast::Policy;
 use pktwalk_linux::netns::{NetNs, NetNsState};
 use pktwalk_linux::reason::{Because, Disposition, End, Locus};
-use pktwalk_linux::skb::{MadeBy, SkbCt};
+use pktwalk_linux::skb::{MadeBy, SkbCt, SkbSocket};
 use pktwalk_linux::trace::{CtResult, PacketTrace, Recorder, RuleVerdict, Step};
 use pktwalk_linux::walk::{Inject, walk};
+use pktwalk_report::flow::{Flow, L4};
 use pktwalk_report::netns_names::location;
 use pktwalk_report::{Connection, Names, NetNsNames, Remark, SendRecord, WalkRecord};
 
@@ -77,8 +79,9 @@ impl<'c> ModelEngine<'c> {
     /// # Errors
     /// If a packet enters at a device that the namespace does not have.
     pub fn walk(&mut self, case: &Case) -> Result<ModelRun, EngineError> {
-        let other = other_order(&case.config);
         let mut config = case.config.clone();
+        senders_sockets(&mut config, case);
+        let other = other_order(&config);
         if other.is_some() {
             config.missing.retain(|missing| *missing != MissingState::RegistrationOrder);
         }
@@ -182,6 +185,39 @@ fn inject_of<'a>(ns: &NetNs, send: &'a CaseSend) -> Result<Inject, &'a str> {
             Inject::Local { packet, socket: *socket }
         }
     })
+}
+
+/// Who sends from here has a socket, which takes the replies. Raw sockets are not bound to ports, and only replies are looked at.
+fn senders_sockets(config: &mut NetNsConfig, case: &Case) {
+    let Some(sockets) = config.sockets.as_mut().filter(|_| case.replies) else { return };
+    for send in &case.sends {
+        let Entry::Local(SkbSocket { raw: false, uid, .. }) = send.entry else { continue };
+        let Some(flow) = Flow::of(&send.packet) else { continue };
+        let (sport, dport) = match flow.l4 {
+            L4::Tcp { sport, dport, .. } => (sport, dport),
+            L4::Ports { sport, dport } if flow.protocol == 17 => (sport, dport),
+            _ => continue,
+        };
+        let local = IpAddr::V4(flow.src.into());
+        let remote = Some((IpAddr::V4(flow.dst.into()), dport));
+        let there = |s: &Socket| s.protocol == flow.protocol && s.port == sport && s.remote == remote;
+        if sockets.iter().any(there) {
+            continue;
+        }
+        let owner = Some("the sender".to_owned());
+        let protocol = flow.protocol;
+        sockets.push(Socket {
+            protocol,
+            local,
+            port: sport,
+            remote,
+            dev: None,
+            v6_only: false,
+            listening: false,
+            owner,
+            uid,
+        });
+    }
 }
 
 /// The namespace with its backends registered the other way round, if that is not known and could matter.

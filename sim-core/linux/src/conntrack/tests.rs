@@ -104,6 +104,7 @@ impl World {
             sink: &mut sink,
             made: Vec::new(),
             undecided: None,
+            backend_untold: false,
         };
         let at = HookState { hook, in_dev: None, out_dev: None, phys_in: None, phys_out: None };
         match hook {

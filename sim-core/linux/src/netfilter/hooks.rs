@@ -3,13 +3,14 @@
 use super::program::{ChainInfo, Program};
 use super::references::References;
 use super::{ChainVerdict, HookState, HookVerdict, run_chain};
+use crate::config::MissingState;
 use crate::hook::{Backend, Hook, TableName};
 use crate::ids::ChainId;
 use crate::iptables::ast::Policy;
 use crate::netns::Cx;
 use crate::reason::{Because, DropCode, End, Locus};
 use crate::skb::Skb;
-use crate::trace::Sink;
+use crate::trace::{Assumption, Sink, Step};
 use crate::{conntrack, nat, walk};
 
 /// One function at a hook.
@@ -164,6 +165,10 @@ fn order_matters(program: &Program, table: TableName, chains: &[ChainId]) -> boo
 pub fn run_hook<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &mut Skb) -> HookVerdict {
     let ns = cx.ns;
     for &stage in ns.netfilter.hooks.stages(at.hook) {
+        if cx.backend_untold && matches!(stage, Stage::Chain(_) | Stage::Route(_) | Stage::Nat) {
+            cx.backend_untold = false;
+            cx.sink.step(skb, Step::Assumed(Assumption::Default(MissingState::Backend)));
+        }
         let verdict = match stage {
             Stage::Defrag if skb.ip.is_fragment() => {
                 return HookVerdict::End(End::unknown(Because::NotModelled("reassembly of fragments")));

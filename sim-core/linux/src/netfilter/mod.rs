@@ -87,6 +87,7 @@ pub struct Netfilter {
     program: program::Program,
     references: references::References,
     hooks: hooks::Hooks,
+    backend_assumed: bool,
 }
 
 impl Netfilter {
@@ -99,7 +100,13 @@ impl Netfilter {
         let (program, references) = compile::compile(config, dev_by_name, diagnostics);
         let order_known = !config.missing.contains(&MissingState::RegistrationOrder);
         let hooks = hooks::Hooks::new(&program, references, order_known);
-        Netfilter { program, references, hooks }
+        let backend_assumed = config.missing.contains(&MissingState::Backend);
+        Netfilter { program, references, hooks, backend_assumed }
+    }
+
+    /// Whether nothing says which backend the rules run on.
+    pub fn backend_assumed(&self) -> bool {
+        self.backend_assumed
     }
 
     /// Whether some rule makes the kernel track connections in this namespace (netfilter.md 1.2); without, there are no states and no NAT.

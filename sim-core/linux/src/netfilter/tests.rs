@@ -189,6 +189,7 @@ impl World {
             sink: &mut sink,
             made: Vec::new(),
             undecided: None,
+            backend_untold: false,
         };
         let end = match run_hook(&mut cx, at, skb) {
             HookVerdict::Accept => None,

@@ -144,6 +144,9 @@ fn udp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next 
     if udp.checksum != 0 && !checksum_ok(skb, l4) {
         return drop(DropCode::UdpChecksum, FUNCTION);
     }
+    if let Some(because) = cx.ns.links.udp_unknown(udp.dport) {
+        return Next::unknown(because);
+    }
     let to = arrival(skb, dev, udp.sport, udp.dport);
     let Some(sockets) = sockets(cx.ns, UDP, udp.dport) else { return assumed(cx, skb, udp.dport) };
     if let Some(found) = socket::udp(sockets, &to) {

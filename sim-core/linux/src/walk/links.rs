@@ -46,6 +46,8 @@ pub(crate) struct SocketKey {
 #[derive(Clone, Debug, Default)]
 pub struct Links {
     rx_unmodelled: Vec<Option<u32>>,
+    /// UDP ports that are not a process's.
+    udp_unmodelled: BTreeMap<u16, u32>,
     tx_unmodelled: Vec<Option<u32>>,
     everywhere: Option<u32>,
     neighbours: FxHashMap<(DevId, u32), NeighEntry>,
@@ -126,6 +128,10 @@ impl Links {
         for (position, state) in config.unmodelled.iter().enumerate() {
             let position = position as u32;
             let slot = match &state.point {
+                UnmodelledPoint::Udp(port) => {
+                    links.udp_unmodelled.entry(*port).or_insert(position);
+                    continue;
+                }
                 UnmodelledPoint::Everywhere => Some(&mut links.everywhere),
                 UnmodelledPoint::Rx(name) => {
                     devs.get(name).and_then(|dev| links.rx_unmodelled.get_mut(dev.index()))
@@ -251,6 +257,11 @@ impl Links {
                 }
             }
         }
+    }
+
+    /// Whether something that is not modelled takes what is delivered to this UDP port.
+    pub(super) fn udp_unknown(&self, port: u16) -> Option<Because> {
+        self.udp_unmodelled.get(&port).copied().map(Because::State)
     }
 
     /// What is not modelled about receiving by `dev`.

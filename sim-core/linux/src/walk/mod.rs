@@ -190,7 +190,8 @@ pub fn walk<S: Sink>(
     choice: &mut dyn Choice,
     sink: &mut S,
 ) -> End {
-    let mut cx = Cx { ns, state, choice, sink, made: Vec::new(), undecided: None };
+    let backend_untold = ns.netfilter.backend_assumed();
+    let mut cx = Cx { ns, state, choice, sink, made: Vec::new(), undecided: None, backend_untold };
     let mut visits = 0;
     let first = match inject {
         Inject::Rx { dev, mut packet } => {

@@ -1,0 +1,183 @@
+//! What stands in bundles of real nodes and in no scenario: tunnels, JSON in one line, processes that listen, rules of an unknown backend.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const LINK: &str = concat!(
+    r#"[{"ifindex":1,"ifname":"lo","flags":["LOOPBACK","UP","LOWER_UP"],"mtu":65536,"link_type":"loopback","address":"00:00:00:00:00:00"},"#,
+    r#"{"ifindex":2,"ifname":"eth0","flags":["BROADCAST","MULTICAST","UP","LOWER_UP"],"mtu":1500,"link_type":"ether","address":"02:00:00:00:00:01"},"#,
+    r#"{"ifindex":3,"ifname":"vx0","flags":["BROADCAST","MULTICAST","UP","LOWER_UP"],"mtu":1450,"link_type":"ether","address":"02:00:00:00:00:03","#,
+    r#""linkinfo":{"info_kind":"vxlan","info_data":{"id":7,"link":"eth0","port":4789}}}]"#
+);
+
+const ADDR: &str = concat!(
+    r#"[{"ifindex":1,"ifname":"lo","addr_info":[{"family":"inet","local":"127.0.0.1","prefixlen":8,"scope":"host"}]},"#,
+    r#"{"ifindex":2,"ifname":"eth0","addr_info":[{"family":"inet","local":"192.0.2.1","prefixlen":24,"broadcast":"192.0.2.255","scope":"global"}]},"#,
+    r#"{"ifindex":3,"ifname":"vx0","addr_info":[{"family":"inet","local":"10.8.0.0","prefixlen":32,"scope":"global"}]}]"#
+);
+
+const ROUTES: &str = concat!(
+    r#"[{"dst":"default","gateway":"192.0.2.254","dev":"eth0","flags":[]},"#,
+    r#"{"dst":"10.8.1.0/24","gateway":"10.8.1.0","dev":"vx0","flags":["onlink"]},"#,
+    r#"{"dst":"192.0.2.0/24","dev":"eth0","protocol":"kernel","scope":"link","prefsrc":"192.0.2.1","flags":[]},"#,
+    r#"{"type":"local","dst":"10.8.0.0","dev":"vx0","table":"local","protocol":"kernel","scope":"host","prefsrc":"10.8.0.0","flags":[]},"#,
+    r#"{"type":"local","dst":"192.0.2.1","dev":"eth0","table":"local","protocol":"kernel","scope":"host","prefsrc":"192.0.2.1","flags":[]}]"#
+);
+
+const ROUTE_TEXT: &str = "\
+default via 192.0.2.254 dev eth0 
+10.8.1.0/24 via 10.8.1.0 dev vx0 onlink 
+192.0.2.0/24 dev eth0 proto kernel scope link src 192.0.2.1 
+local 10.8.0.0 dev vx0 table local proto kernel scope host src 10.8.0.0 
+local 192.0.2.1 dev eth0 table local proto kernel scope host src 192.0.2.1 
+fe80::/64 dev eth0 proto kernel metric 256 pref medium
+";
+
+const NEIGH: &str = r#"[{"dst":"192.0.2.254","dev":"eth0","lladdr":"02:00:00:00:00:fe","state":["REACHABLE"]},{"dst":"192.0.2.9","dev":"eth0","lladdr":"02:00:00:00:00:09","state":["REACHABLE"]}]"#;
+
+const FDB: &str =
+    r#"[{"mac":"02:00:00:00:00:04","ifname":"vx0","dst":"192.0.2.77","flags":["self"],"state":"permanent"}]"#;
+
+/// Two processes share port 22, and the last socket is the kernel's own.
+const SS: &str = "\
+tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:((\"sshd\",pid=812,fd=3)) ino:1 sk:1 <->
+tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:((\"sshd\",pid=813,fd=3)) ino:2 sk:2 <->
+udp UNCONN 0 0 0.0.0.0:4789 0.0.0.0:* ino:3 sk:3 <->
+";
+
+const RULES: &str = "\
+*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A PREROUTING -p udp -m udp --dport 4789 -j NOTRACK
+COMMIT
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A INPUT -p tcp -m tcp --dport 23 -j DROP
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+COMMIT
+";
+
+const SYSCTL: &str = "net.ipv4.ip_forward = 1\nnet.netfilter.nf_log.2 = NONE\n";
+
+fn node(name: &str) -> String {
+    let folder: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR")).join("real_node").join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("folder");
+    for (file, text) in [
+        ("ip-link.json", LINK),
+        ("ip-addr.json", ADDR),
+        ("ip-route.json", ROUTES),
+        ("ip-route", ROUTE_TEXT),
+        ("ip-neigh.json", NEIGH),
+        ("bridge-fdb.json", FDB),
+        ("ss", SS),
+        ("iptables-save", RULES),
+        ("sysctl", SYSCTL),
+    ] {
+        fs::write(folder.join(file), text).expect("file");
+    }
+    folder.display().to_string()
+}
+
+/// Exit code, and both outputs with the breaks of lines taken out.
+fn run(args: &[&str]) -> (i32, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_pktwalk"))
+        .args(args)
+        .env_remove("COLUMNS")
+        .stdin(Stdio::null())
+        .output()
+        .expect("pktwalk runs");
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    (output.status.code().expect("it was not killed"), text)
+}
+
+#[test]
+fn who_listens_and_where_things_stand_is_told() {
+    let node = node("told");
+    let (code, text) =
+        run(&["trace", "--bundle", &node, "--at", "eth0", "-p", "tcp 192.0.2.9:1 > 192.0.2.1:22 flags=S"]);
+    assert_eq!(code, 0, "{text}");
+    for words in [
+        "DELIVERED to a local tcp socket, 192.0.2.1:22 (sshd pid 812)",
+        // Not line 1 of the JSON, where all of them stand.
+        "192.0.2.1 ip-route:5",
+        // Nothing says which backend the rules run on.
+        "assumed: the rules run on nft",
+    ] {
+        assert!(text.contains(words), "`{words}` is not told: {text}");
+    }
+    let (code, text) =
+        run(&["trace", "--bundle", &node, "--at", "eth7", "-s", "192.0.2.9", "-d", "192.0.2.1:22"]);
+    assert_eq!(code, 2);
+    assert!(text.contains("there is no device eth7; there is lo, eth0, vx0"), "{text}");
+}
+
+#[test]
+fn a_process_that_sends_takes_the_reply() {
+    let node = node("sender");
+    for protocol in ["tcp", "udp"] {
+        let packet = format!("{protocol} 192.0.2.1:40000 > 192.0.2.9:80");
+        let (code, text) = run(&["trace", "--bundle", &node, "--from-local", "-p", &packet]);
+        assert_eq!(code, 0, "{text}");
+        let words = format!("reply: DELIVERED to a local {protocol} socket, 192.0.2.1:40000 (the sender)");
+        assert!(text.contains(&words), "{text}");
+    }
+}
+
+#[test]
+fn tunnels_are_named_and_not_guessed() {
+    let node = node("tunnel");
+    let (code, text) =
+        run(&["trace", "--bundle", &node, "--from-local", "-p", "udp 10.8.0.0:1 > 10.8.1.5:2"]);
+    assert_eq!(code, 3, "{text}");
+    assert!(
+        text.contains("UNKNOWN device vx0: not modelled: a device of kind vxlan UNKNOWN_DEVICE"),
+        "{text}"
+    );
+    assert!(text.contains("vx0, a device of kind vxlan ip-link.json:1"), "{text}");
+    // The kernel unpacks what comes to the port of the tunnel, though a socket stands in the list.
+    let (code, text) =
+        run(&["trace", "--bundle", &node, "--at", "eth0", "-p", "udp 192.0.2.77:1 > 192.0.2.1:4789 len=50"]);
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains("vx0 (a vxlan device), which takes UDP port 4789 ip-link.json:1"), "{text}");
+    // What made the packet untracked is told, though it changed no byte.
+    assert!(text.contains("1 -p udp -m udp --dport 4789 -j NOTRACK iptables-save:4"), "{text}");
+}
+
+#[test]
+fn the_kernel_agrees_on_such_a_node() {
+    let works = |program: &str, args: &[&str]| {
+        let output = Command::new(program).args(args).stdin(Stdio::null()).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    let tools = ["iptables-nft", "iptables-legacy", "ip"].iter().all(|tool| works(tool, &["-V"]));
+    if !tools || !works("unshare", &["-n", "true"]) {
+        let required = std::env::var("PKTWALK_REQUIRE_PRIVILEGED").as_deref() == Ok("1");
+        assert!(!required, "the_kernel_agrees_on_such_a_node must run on this machine");
+        eprintln!("SKIPPED the_kernel_agrees_on_such_a_node: it needs root and the real tools");
+        return;
+    }
+    let node = node("kernel");
+    let verify =
+        |more: &[&str]| run(&[&["verify", "--backend", "both", "--bundle", node.as_str()], more].concat());
+    for packet in [
+        // A process answers in truth; here the answer is a packet of its own.
+        &["--at", "eth0", "-p", "tcp 192.0.2.9:1 > 192.0.2.1:22 flags=S"][..],
+        &["--at", "eth0", "-p", "tcp 192.0.2.9:1 > 192.0.2.1:23 flags=S"],
+        &["--at", "eth0", "-p", "tcp 192.0.2.9:1 > 192.0.2.1:24 flags=S"],
+        // The kernel would choose an identification.
+        &["--from-local", "-p", "udp 192.0.2.1:40000 > 192.0.2.9:80"],
+    ] {
+        let (code, text) = verify(packet);
+        assert_eq!(code, 0, "{packet:?}: {text}");
+        assert_eq!(text.matches("AGREE ").count(), 2, "{packet:?}: {text}");
+    }
+    let (code, text) = verify(&["--from-local", "-p", "udp 10.8.0.0:1 > 10.8.1.5:2"]);
+    assert_eq!(code, 3, "{text}");
+    assert_eq!(text.matches("UNKNOWN 1 packet, ").count(), 2, "{text}");
+}
