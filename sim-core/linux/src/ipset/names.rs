@@ -1,47 +1,14 @@
 //! Names that `ipset` prints for protocols (as `/etc/protocols` has them) and for ICMP types; seen by adding every number and saving.
 
+use pktwalk_packet::names::{self, icmp_number};
+
 use crate::protocols::PROTOCOLS;
 
 /// Read, never printed: the names of later editions of the file, and the tool's own word.
 const PROTOCOL_ALIASES: [(u8, &str); 3] = [(58, "icmpv6"), (89, "ospfigp"), (4, "ipv4")];
 
-/// ICMP types and codes that the tool knows by name. The last two are read only.
-const ICMP: [(u8, u8, &str); 34] = [
-    (0, 0, "echo-reply"),
-    (3, 0, "network-unreachable"),
-    (3, 1, "host-unreachable"),
-    (3, 2, "protocol-unreachable"),
-    (3, 3, "port-unreachable"),
-    (3, 4, "fragmentation-needed"),
-    (3, 5, "source-route-failed"),
-    (3, 6, "network-unknown"),
-    (3, 7, "host-unknown"),
-    (3, 9, "network-prohibited"),
-    (3, 10, "host-prohibited"),
-    (3, 11, "TOS-network-unreachable"),
-    (3, 12, "TOS-host-unreachable"),
-    (3, 13, "communication-prohibited"),
-    (3, 14, "host-precedence-violation"),
-    (3, 15, "precedence-cutoff"),
-    (4, 0, "source-quench"),
-    (5, 0, "network-redirect"),
-    (5, 1, "host-redirect"),
-    (5, 2, "TOS-network-redirect"),
-    (5, 3, "TOS-host-redirect"),
-    (8, 0, "echo-request"),
-    (9, 0, "router-advertisement"),
-    (10, 0, "router-solicitation"),
-    (11, 0, "ttl-zero-during-transit"),
-    (11, 1, "ttl-zero-during-reassembly"),
-    (12, 0, "ip-header-bad"),
-    (12, 1, "required-option-missing"),
-    (13, 0, "timestamp-request"),
-    (14, 0, "timestamp-reply"),
-    (17, 0, "address-mask-request"),
-    (18, 0, "address-mask-reply"),
-    (0, 0, "pong"),
-    (8, 0, "ping"),
-];
+/// ICMP 12/0, which iptables calls `parameter-problem`.
+const HEADER_BAD: &str = "ip-header-bad";
 
 /// The number of a protocol given by name, in any case, or by number. Not 0: no set takes it.
 pub(super) fn protocol(text: &str) -> Option<u8> {
@@ -65,13 +32,30 @@ pub(super) fn icmp(text: &str) -> Option<u16> {
     if let Some((icmp_type, code)) = text.split_once('/') {
         return Some(u16::from_be_bytes([icmp_type.parse().ok()?, code.parse().ok()?]));
     }
-    ICMP.iter().find(|(_, _, name)| *name == text).map(|&(t, c, _)| u16::from_be_bytes([t, c]))
+    let (icmp_type, code) = match text {
+        "pong" => (0, 0),
+        "ping" => (8, 0),
+        HEADER_BAD => (12, 0),
+        name => {
+            let (icmp_type, code) = icmp_number(name)?;
+            (icmp_type, code.unwrap_or(0))
+        }
+    };
+    let known = matches!(text, "ping" | "pong") || icmp_word(icmp_type, code) == Some(text);
+    known.then(|| u16::from_be_bytes([icmp_type, code]))
+}
+
+/// The tool's word for an ICMP type and code: that of iptables but for one, and without words for kinds of messages as such.
+fn icmp_word(icmp_type: u8, code: u8) -> Option<&'static str> {
+    match (icmp_type, code) {
+        (12, 0) => Some(HEADER_BAD),
+        (15 | 16, _) => None,
+        _ => names::icmp_name(icmp_type, code),
+    }
 }
 
 /// As the tool prints ICMP type and code.
 pub(super) fn icmp_name(port: u16) -> String {
     let [icmp_type, code] = port.to_be_bytes();
-    ICMP.iter()
-        .find(|(t, c, _)| (*t, *c) == (icmp_type, code))
-        .map_or_else(|| format!("{icmp_type}/{code}"), |(_, _, name)| (*name).to_owned())
+    icmp_word(icmp_type, code).map_or_else(|| format!("{icmp_type}/{code}"), str::to_owned)
 }
