@@ -2,10 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use pktwalk_linux::config::{
-    Address, BridgePort, Device, DeviceKind, Neighbour, NetNsConfig, Nexthop, NudState, Route, RouteType,
-    Ruleset,
-};
+use pktwalk_linux::config::{Address, Device, DeviceKind, Neighbour, NetNsConfig, NudState, Route, Ruleset};
 use pktwalk_linux::hook::{Backend, Family};
 use pktwalk_linux::ids::SourceLine;
 use pktwalk_linux::iptables;
@@ -39,39 +36,21 @@ COMMIT\n\
 COMMIT\n";
 
 fn device(name: &str, ifindex: u32, local: [u8; 4]) -> Device {
-    Device {
-        name: name.to_owned(),
-        ifindex,
-        kind: DeviceKind::Physical,
-        mac: Some(MacAddr([2, 0, 0, 0, 0, ifindex as u8])),
-        mtu: 1500,
-        up: true,
-        carrier: true,
-        no_arp: false,
-        promisc: false,
-        master: None,
-        port: BridgePort::default(),
-        group: 0,
-        addresses: vec![Address {
-            local: IpAddr::V4(local.into()),
-            prefix_len: 24,
-            peer: None,
-            broadcast: None,
-            scope: 0,
-            secondary: false,
-        }],
-        source: SourceLine::default(),
-    }
+    let mac = MacAddr([2, 0, 0, 0, 0, ifindex as u8]);
+    let mut device = Device::new(name, ifindex, DeviceKind::Physical, mac);
+    device.addresses.push(Address {
+        local: IpAddr::V4(local.into()),
+        prefix_len: 24,
+        peer: None,
+        broadcast: None,
+        scope: 0,
+        secondary: false,
+    });
+    device
 }
 
 fn namespace(backend: Backend) -> NetNsConfig {
-    let lo = Device {
-        kind: DeviceKind::Loopback,
-        mac: Some(MacAddr::default()),
-        mtu: 65536,
-        addresses: Vec::new(),
-        ..device("lo", 1, [127, 0, 0, 1])
-    };
+    let lo = Device::new("lo", 1, DeviceKind::Loopback, MacAddr::default());
     let neighbour = |dev: &str, addr: [u8; 4], last: u8| Neighbour {
         dev: dev.to_owned(),
         addr: IpAddr::V4(addr.into()),
@@ -80,26 +59,9 @@ fn namespace(backend: Backend) -> NetNsConfig {
         source: SourceLine::default(),
     };
     let connected = |net: &str, dev: &str, src: [u8; 4]| Route {
-        table: 254,
-        kind: RouteType::Unicast,
-        dst: net.parse().expect("a net"),
-        tos: 0,
-        metric: 0,
-        scope: 253,
         protocol: "kernel".to_owned(),
         prefsrc: Some(IpAddr::V4(src.into())),
-        nexthops: vec![Nexthop {
-            via: None,
-            dev: Some(dev.to_owned()),
-            weight: 1,
-            onlink: false,
-            dead: false,
-            linkdown: false,
-        }],
-        mtu: None,
-        mtu_lock: false,
-        source: SourceLine::default(),
-        origin: None,
+        ..Route::new(net.parse().expect("a net"), None, Some(dev))
     };
     let (save, diagnostics) = iptables::parse(RULES, 0, Family::V4);
     assert!(diagnostics.is_empty(), "{diagnostics:?}");

@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use pktwalk_linux::choice::Seeded;
-use pktwalk_linux::config::{Address, BridgePort, Device, DeviceKind, NetNsConfig, Ruleset};
+use pktwalk_linux::config::{Address, Device, DeviceKind, NetNsConfig, Ruleset};
 use pktwalk_linux::hook::{Backend, Family, Hook, TableName};
 use pktwalk_linux::ids::SourceLine;
 use pktwalk_linux::iptables;
 use pktwalk_linux::iptables::ast::{
-    AddrMask, Chain, ConntrackMatch, CtStateSet, IpMatch, MarkMask, Match, NatTarget, Neg, PktType, Policy,
-    PortRange, Rule, SaveFile, StatisticMatch, Table, Target, TcpMatch,
+    AddrMask, Chain, ConntrackMatch, CtStateSet, IpMatch, MarkMask, Match, NatTarget, Neg, Policy, PortRange,
+    Rule, SaveFile, StatisticMatch, Table, Target, TcpMatch,
 };
 use pktwalk_linux::netfilter::{HookState, HookVerdict, run_hook};
 use pktwalk_linux::netns::{Cx, NetNs, NetNsState};
 use pktwalk_linux::reason::{Disposition, End};
-use pktwalk_linux::skb::{MadeBy, Skb, SkbCt};
+use pktwalk_linux::skb::Skb;
 use pktwalk_linux::trace::{NullSink, Recorder, Sink};
 use pktwalk_linux::walk::{Inject, walk};
 use pktwalk_packet::{EtherType, Ipv4Fields, MacAddr, Packet, checksum};
@@ -127,29 +127,17 @@ fn filter() -> Table {
 
 fn device(name: &str, ifindex: u32, addr: u32) -> Device {
     let loopback = name == "lo";
-    Device {
-        name: name.to_owned(),
-        ifindex,
-        kind: if loopback { DeviceKind::Loopback } else { DeviceKind::Physical },
-        mac: Some(MacAddr([2, 0, 0, 0, 0, ifindex as u8])),
-        mtu: if loopback { 65_536 } else { 1500 },
-        up: true,
-        carrier: true,
-        no_arp: false,
-        promisc: false,
-        master: None,
-        port: BridgePort::default(),
-        group: 0,
-        addresses: vec![Address {
-            local: v4(addr),
-            prefix_len: if loopback { 8 } else { 16 },
-            peer: None,
-            broadcast: None,
-            scope: if loopback { 254 } else { 0 },
-            secondary: false,
-        }],
-        source: SourceLine::default(),
-    }
+    let kind = if loopback { DeviceKind::Loopback } else { DeviceKind::Physical };
+    let mut device = Device::new(name, ifindex, kind, MacAddr([2, 0, 0, 0, 0, ifindex as u8]));
+    device.addresses.push(Address {
+        local: v4(addr),
+        prefix_len: if loopback { 8 } else { 16 },
+        peer: None,
+        broadcast: None,
+        scope: if loopback { 254 } else { 0 },
+        secondary: false,
+    });
+    device
 }
 
 fn config(tables: Vec<Table>) -> NetNsConfig {
@@ -195,20 +183,7 @@ fn yardstick(c: &mut Criterion) {
 fn skb(ns: &NetNs, dst: u32) -> Option<Skb> {
     let packet = Packet::from_l3(EtherType::IPV4, frame(dst, 2, 1).split_off(14));
     let ip = Ipv4Fields::parse(packet.l3()).ok()?;
-    Some(Skb {
-        packet,
-        ip,
-        mark: 0,
-        priority: 0,
-        in_dev: ns.dev("in0"),
-        in_port: None,
-        pkt_type: PktType::Unicast,
-        ct: SkbCt::None,
-        ct_template: None,
-        dst: None,
-        sk: None,
-        made_by: MadeBy::Injected,
-    })
+    Some(Skb { in_dev: ns.dev("in0"), ..Skb::new(packet, ip) })
 }
 
 fn at_prerouting<S: Sink>(ns: &NetNs, state: &mut NetNsState, skb: &mut Skb, sink: &mut S) -> HookVerdict {

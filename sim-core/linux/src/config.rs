@@ -153,6 +153,29 @@ pub struct Device {
     pub source: SourceLine,
 }
 
+impl Device {
+    /// A device with the given hardware address (`lo` has none), up, with carrier and an Ethernet device's MTU (`lo`: 65536), without IP addresses.
+    pub fn new(name: &str, ifindex: u32, kind: DeviceKind, mac: MacAddr) -> Device {
+        let loopback = kind == DeviceKind::Loopback;
+        Device {
+            name: name.to_owned(),
+            ifindex,
+            kind,
+            mac: Some(if loopback { MacAddr::default() } else { mac }),
+            mtu: if loopback { 65_536 } else { 1500 },
+            up: true,
+            carrier: true,
+            no_arp: false,
+            promisc: false,
+            master: None,
+            port: BridgePort::default(),
+            group: 0,
+            addresses: Vec::new(),
+            source: SourceLine::default(),
+        }
+    }
+}
+
 /// What a device is. Kinds that only stand here by name are not modelled: a packet that reaches one ends `Unknown`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum DeviceKind {
@@ -270,6 +293,35 @@ pub struct Route {
     pub origin: Option<OriginId>,
 }
 
+impl Route {
+    /// A unicast route of table main, by a gateway, a device, or both; by none, what a route of a type without a nexthop is made from.
+    pub fn new(dst: IpNet, via: Option<IpAddr>, dev: Option<&str>) -> Route {
+        let nexthop = Nexthop {
+            via,
+            dev: dev.map(str::to_owned),
+            weight: 1,
+            onlink: false,
+            dead: false,
+            linkdown: false,
+        };
+        Route {
+            table: 254,
+            kind: RouteType::Unicast,
+            dst,
+            tos: 0,
+            metric: 0,
+            scope: if via.is_some() { 0 } else { 253 },
+            protocol: "static".to_owned(),
+            prefsrc: None,
+            nexthops: (via.is_some() || dev.is_some()).then_some(nexthop).into_iter().collect(),
+            mtu: None,
+            mtu_lock: false,
+            source: SourceLine::default(),
+            origin: None,
+        }
+    }
+}
+
 /// Where a route sends.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Nexthop {
@@ -324,6 +376,31 @@ pub struct RoutingRule {
     pub source: SourceLine,
     /// The caller's note of where it came from.
     pub origin: Option<OriginId>,
+}
+
+impl RoutingRule {
+    /// A rule for every packet.
+    pub fn new(priority: u32, action: RoutingAction) -> RoutingRule {
+        RoutingRule {
+            priority,
+            not: false,
+            from: None,
+            to: None,
+            iif: None,
+            oif: None,
+            fwmark: None,
+            tos: None,
+            ip_protocol: None,
+            sport: None,
+            dport: None,
+            uid_range: None,
+            action,
+            suppress_prefix_len: None,
+            unmodelled: None,
+            source: SourceLine::default(),
+            origin: None,
+        }
+    }
 }
 
 /// What a routing rule does.

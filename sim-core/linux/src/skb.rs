@@ -149,6 +149,24 @@ pub struct SkbSocket {
 }
 
 impl Skb {
+    /// A packet that nobody has looked at yet, with its IPv4 header.
+    pub fn new(packet: Packet, ip: Ipv4Fields) -> Skb {
+        Skb {
+            packet,
+            ip,
+            mark: 0,
+            priority: 0,
+            in_dev: None,
+            in_port: None,
+            pkt_type: PktType::Unicast,
+            ct: SkbCt::None,
+            ct_template: None,
+            dst: None,
+            sk: None,
+            made_by: MadeBy::Injected,
+        }
+    }
+
     /// Reads the IPv4 header again, after a change of the bytes. A header that no longer parses leaves the old fields (no change that the
     /// walk makes can do that).
     pub fn reparse(&mut self) {

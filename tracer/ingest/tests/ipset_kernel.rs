@@ -11,8 +11,8 @@ use common::{Rng, in_namespace, skip};
 use pktwalk_linux::config::NetNsConfig;
 use pktwalk_linux::ids::SetId;
 use pktwalk_linux::ipset::{self, CompiledSets, SetType};
-use pktwalk_linux::iptables::ast::{PktType, SetDir, SetMatch};
-use pktwalk_linux::skb::{MadeBy, Skb, SkbCt};
+use pktwalk_linux::iptables::ast::{SetDir, SetMatch};
+use pktwalk_linux::skb::Skb;
 use pktwalk_packet::{EtherType, Ipv4Fields, Packet};
 
 const ADDRS: [&str; 8] =
@@ -62,20 +62,7 @@ fn skb(src: u32, protocol: u8, port: u16) -> Skb {
     bytes.extend_from_slice(&port.to_be_bytes());
     bytes.resize(40, 0);
     let ip = Ipv4Fields::parse(&bytes).unwrap();
-    Skb {
-        packet: Packet::from_l3(EtherType(0x0800), bytes),
-        ip,
-        mark: 0,
-        priority: 0,
-        in_dev: None,
-        in_port: None,
-        pkt_type: PktType::Unicast,
-        ct: SkbCt::None,
-        ct_template: None,
-        dst: None,
-        sk: None,
-        made_by: MadeBy::Injected,
-    }
+    Skb::new(Packet::from_l3(EtherType(0x0800), bytes), ip)
 }
 
 fn set_match(name: &str) -> SetMatch {

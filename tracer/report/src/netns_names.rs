@@ -374,28 +374,8 @@ mod tests {
     use super::*;
 
     fn route() -> Route {
-        Route {
-            table: TABLE_MAIN,
-            kind: RouteType::Unicast,
-            dst: "0.0.0.0/0".parse().unwrap(),
-            tos: 0,
-            metric: 0,
-            scope: 0,
-            protocol: "boot".to_owned(),
-            prefsrc: None,
-            nexthops: vec![Nexthop {
-                via: Some("192.0.2.1".parse().unwrap()),
-                dev: Some("eth0".to_owned()),
-                weight: 1,
-                onlink: false,
-                dead: false,
-                linkdown: false,
-            }],
-            mtu: None,
-            mtu_lock: false,
-            source: SourceLine::default(),
-            origin: None,
-        }
+        let via = "192.0.2.1".parse().ok();
+        Route { protocol: "boot".to_owned(), ..Route::new("0.0.0.0/0".parse().unwrap(), via, Some("eth0")) }
     }
 
     #[test]

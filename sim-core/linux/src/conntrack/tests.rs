@@ -5,9 +5,7 @@ use pktwalk_packet::{EtherType, Ipv4Fields, Packet, checksum, tcp_flag};
 use super::*;
 use crate::choice::Seeded;
 use crate::config::NetNsConfig;
-use crate::iptables::ast::PktType;
 use crate::netns::{NetNs, NetNsState};
-use crate::skb::MadeBy;
 use crate::trace::NullSink;
 
 const CLIENT: u32 = 0x0a01_0002;
@@ -34,20 +32,7 @@ pub(crate) fn ipv4(src: u32, dst: u32, protocol: u8, mut l4: Vec<u8>, sum_at: Op
     bytes.extend(l4);
     let packet = Packet::from_l3(EtherType::IPV4, bytes);
     let ip = Ipv4Fields::parse(packet.l3()).expect("a header");
-    Skb {
-        packet,
-        ip,
-        mark: 0,
-        priority: 0,
-        in_dev: None,
-        in_port: None,
-        pkt_type: PktType::Unicast,
-        ct: SkbCt::None,
-        ct_template: None,
-        dst: None,
-        sk: None,
-        made_by: MadeBy::Injected,
-    }
+    Skb::new(packet, ip)
 }
 
 fn tcp(reply: bool, flags: u8, seq: u32, ack: u32) -> Skb {

@@ -9,7 +9,7 @@ use super::FlowKey;
 use super::table::mask;
 use crate::config::{NetNsConfig, RoutingAction, RoutingRule};
 use crate::diag::Diagnostic;
-use crate::ids::{DevId, SourceLine};
+use crate::ids::DevId;
 
 /// The bits of the TOS byte that a `tos` selector compares (`INET_DSCP_LEGACY_TOS_MASK`).
 pub(super) const TOS_MASK: u8 = 0x1c;
@@ -124,25 +124,7 @@ pub(super) struct Rules {
 }
 
 fn plain(priority: u32, table: u32) -> RoutingRule {
-    RoutingRule {
-        priority,
-        not: false,
-        from: None,
-        to: None,
-        iif: None,
-        oif: None,
-        fwmark: None,
-        tos: None,
-        ip_protocol: None,
-        sport: None,
-        dport: None,
-        uid_range: None,
-        action: RoutingAction::Lookup(table),
-        suppress_prefix_len: None,
-        unmodelled: None,
-        source: SourceLine::default(),
-        origin: None,
-    }
+    RoutingRule::new(priority, RoutingAction::Lookup(table))
 }
 
 /// An IPv4 prefix as (network, mask). `0.0.0.0/0` for none.

@@ -8,28 +8,15 @@ use super::*;
 use crate::config::NetNsConfig;
 use crate::diag::Diagnostic;
 use crate::ids::SetId;
-use crate::iptables::ast::{CounterTest, PktType, SetDir, SetMatch};
-use crate::skb::{MadeBy, Skb, SkbCt};
+use crate::iptables::ast::{CounterTest, SetDir, SetMatch};
+use crate::skb::Skb;
 
 fn skb(protocol: u8, frag: u16, l4: &[u8]) -> Skb {
     let mut bytes = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
     bytes[6..8].copy_from_slice(&frag.to_be_bytes());
     bytes.extend_from_slice(l4);
     let ip = Ipv4Fields::parse(&bytes).unwrap();
-    Skb {
-        packet: Packet::from_l3(EtherType::IPV4, bytes),
-        ip,
-        mark: 0,
-        priority: 0,
-        in_dev: None,
-        in_port: None,
-        pkt_type: PktType::Unicast,
-        ct: SkbCt::None,
-        ct_template: None,
-        dst: None,
-        sk: None,
-        made_by: MadeBy::Injected,
-    }
+    Skb::new(Packet::from_l3(EtherType::IPV4, bytes), ip)
 }
 
 fn test(dirs: &[SetDir]) -> SetMatch {

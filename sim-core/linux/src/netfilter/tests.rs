@@ -6,13 +6,13 @@ use pktwalk_packet::{EtherType, Ipv4Fields, MacAddr, Packet, checksum};
 
 use super::{HookState, HookVerdict, run_hook};
 use crate::choice::{Choice, ChoicePoint};
-use crate::config::{Address, BridgePort, Device, DeviceKind, MissingState, NetNsConfig, Ruleset};
+use crate::config::{Address, Device, DeviceKind, MissingState, NetNsConfig, Ruleset};
 use crate::hook::{Backend, Family, Hook, TableName};
 use crate::ids::{DevId, SourceLine};
 use crate::iptables::ast::*;
 use crate::netns::{Cx, NetNs, NetNsState};
 use crate::reason::{Because, Disposition, DropCode, End};
-use crate::skb::{Dst, MadeBy, Skb, SkbCt, SkbSocket};
+use crate::skb::{Dst, Skb, SkbCt, SkbSocket};
 use crate::trace::{Recorder, RuleVerdict, Sink, Step};
 
 const BACKENDS: [Backend; 2] = [Backend::Legacy, Backend::Nft];
@@ -61,29 +61,16 @@ fn ruleset(backend: Backend, tables: Vec<Table>) -> Ruleset {
 }
 
 fn device(name: &str, kind: DeviceKind, ifindex: u32, addr: [u8; 4]) -> Device {
-    Device {
-        name: name.to_owned(),
-        ifindex,
-        kind,
-        mac: Some(MacAddr([2, 0, 0, 0, 0, ifindex as u8])),
-        mtu: 1500,
-        up: true,
-        carrier: true,
-        no_arp: false,
-        promisc: false,
-        master: None,
-        port: BridgePort::default(),
-        group: 0,
-        addresses: vec![Address {
-            local: IpAddr::from(addr),
-            prefix_len: if name == "lo" { 8 } else { 24 },
-            peer: None,
-            broadcast: None,
-            scope: if name == "lo" { 254 } else { 0 },
-            secondary: false,
-        }],
-        source: SourceLine::default(),
-    }
+    let mut device = Device::new(name, ifindex, kind, MacAddr([2, 0, 0, 0, 0, ifindex as u8]));
+    device.addresses.push(Address {
+        local: IpAddr::from(addr),
+        prefix_len: if name == "lo" { 8 } else { 24 },
+        peer: None,
+        broadcast: None,
+        scope: if name == "lo" { 254 } else { 0 },
+        secondary: false,
+    });
+    device
 }
 
 fn config(rulesets: Vec<Ruleset>) -> NetNsConfig {
@@ -129,20 +116,7 @@ fn tcp_checksum(l4: &[u8]) -> u16 {
 
 fn skb(packet: Packet) -> Skb {
     let ip = Ipv4Fields::parse(packet.l3()).unwrap();
-    Skb {
-        packet,
-        ip,
-        mark: 0,
-        priority: 0,
-        in_dev: Some(DevId(1)),
-        in_port: None,
-        pkt_type: PktType::Unicast,
-        ct: SkbCt::None,
-        ct_template: None,
-        dst: None,
-        sk: None,
-        made_by: MadeBy::Injected,
-    }
+    Skb { in_dev: Some(DevId(1)), ..Skb::new(packet, ip) }
 }
 
 fn syn() -> Skb {

@@ -32,11 +32,10 @@ pub use rx::as_neighbour;
 
 use crate::choice::Choice;
 use crate::ids::DevId;
-use crate::iptables::ast::PktType;
 use crate::limits;
 use crate::netns::{Cx, NetNs, NetNsState};
 use crate::reason::{Because, Disposition, End};
-use crate::skb::{MadeBy, Skb, SkbCt, SkbSocket};
+use crate::skb::{MadeBy, Skb, SkbSocket};
 use crate::trace::{Sink, Step};
 
 pub(crate) use output::reroute;
@@ -165,20 +164,11 @@ fn skb_of(packet: Packet, made_by: MadeBy) -> Skb {
         _ => NO_IP,
     };
     Skb {
-        packet,
-        ip,
-        mark: 0,
-        priority: 0,
-        in_dev: None,
-        in_port: None,
-        pkt_type: PktType::Unicast,
-        ct: SkbCt::None,
-        ct_template: None,
-        dst: None,
         // The stack sends its ICMP messages and resets by sockets of its own, which nobody owns. REJECT's resets have none.
         sk: matches!(made_by, MadeBy::IcmpError | MadeBy::RejectIcmp | MadeBy::EchoReply | MadeBy::TcpReset)
             .then(SkbSocket::default),
         made_by,
+        ..Skb::new(packet, ip)
     }
 }
 

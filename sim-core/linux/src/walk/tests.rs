@@ -30,64 +30,24 @@ fn mac(peer: u8, index: u32) -> MacAddr {
 }
 
 fn device(name: &str, ifindex: u32, kind: DeviceKind, addresses: &[(&str, u8)]) -> Device {
-    Device {
-        name: name.to_owned(),
-        ifindex,
-        mac: Some(if kind == DeviceKind::Loopback { MacAddr::default() } else { mac(0, ifindex) }),
-        mtu: if kind == DeviceKind::Loopback { 65536 } else { 1500 },
-        up: true,
-        carrier: true,
-        no_arp: false,
-        promisc: false,
-        master: None,
-        port: BridgePort::default(),
-        group: 0,
-        addresses: addresses
-            .iter()
-            .map(|(local, prefix_len)| {
-                let local: Ipv4Addr = local.parse().expect("an address");
-                let host = kind == DeviceKind::Loopback;
-                Address {
-                    local: IpAddr::V4(local),
-                    prefix_len: *prefix_len,
-                    peer: None,
-                    broadcast: (!host).then(|| Ipv4Addr::from(u32::from(local) | (u32::MAX >> prefix_len))),
-                    scope: if host { 254 } else { 0 },
-                    secondary: false,
-                }
-            })
-            .collect(),
-        kind,
-        source: SourceLine::default(),
-    }
+    let host = kind == DeviceKind::Loopback;
+    let mut device = Device::new(name, ifindex, kind, mac(0, ifindex));
+    device.addresses.extend(addresses.iter().map(|(local, prefix_len)| {
+        let local: Ipv4Addr = local.parse().expect("an address");
+        Address {
+            local: IpAddr::V4(local),
+            prefix_len: *prefix_len,
+            peer: None,
+            broadcast: (!host).then(|| Ipv4Addr::from(u32::from(local) | (u32::MAX >> prefix_len))),
+            scope: if host { 254 } else { 0 },
+            secondary: false,
+        }
+    }));
+    device
 }
 
 fn route(dst: &str, via: Option<&str>, dev: Option<&str>) -> Route {
-    Route {
-        table: 254,
-        kind: RouteType::Unicast,
-        dst: dst.parse().expect("a prefix"),
-        tos: 0,
-        metric: 0,
-        scope: if via.is_some() { 0 } else { 253 },
-        protocol: "static".to_owned(),
-        prefsrc: None,
-        nexthops: dev
-            .map(|dev| Nexthop {
-                via: via.map(|via| via.parse().expect("an address")),
-                dev: Some(dev.to_owned()),
-                weight: 1,
-                onlink: false,
-                dead: false,
-                linkdown: false,
-            })
-            .into_iter()
-            .collect(),
-        mtu: None,
-        mtu_lock: false,
-        source: SourceLine::default(),
-        origin: None,
-    }
+    Route::new(dst.parse().expect("a prefix"), via.map(|via| via.parse().expect("an address")), dev)
 }
 
 fn typed(kind: RouteType, dst: &str) -> Route {

@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 use pktwalk_linux::config::{
-    Address, BridgePort, Device, DeviceKind, Neighbour, NetNsConfig, Nexthop, NudState, Route, RouteType,
-    RoutingAction, RoutingRule,
+    Address, Device, DeviceKind, Neighbour, NetNsConfig, NudState, Route, RouteType, RoutingAction,
+    RoutingRule,
 };
 use pktwalk_linux::ids::SourceLine;
 
@@ -32,22 +32,7 @@ pub const PORTS: [(&str, u32, &[Ipv4Addr]); 5] = [
 pub const BRIDGE_IFINDEX: u32 = 5;
 
 fn device(name: &str, ifindex: u32, kind: DeviceKind) -> Device {
-    Device {
-        name: name.to_owned(),
-        ifindex,
-        kind,
-        mac: Some(dev_mac(ifindex)),
-        mtu: 1500,
-        up: true,
-        carrier: true,
-        no_arp: false,
-        promisc: false,
-        master: None,
-        port: BridgePort::default(),
-        group: 0,
-        addresses: Vec::new(),
-        source: SourceLine::default(),
-    }
+    Device::new(name, ifindex, kind, dev_mac(ifindex))
 }
 
 fn address(local: Ipv4Addr, prefix_len: u8, secondary: bool) -> Address {
@@ -57,31 +42,8 @@ fn address(local: Ipv4Addr, prefix_len: u8, secondary: bool) -> Address {
 
 /// A unicast route of table main.
 pub fn route(dst: &str, via: Option<Ipv4Addr>, dev: Option<&str>) -> Route {
-    Route {
-        table: 254,
-        kind: RouteType::Unicast,
-        dst: dst.parse().unwrap_or(IpNet::V4(Ipv4Net::default())),
-        tos: 0,
-        metric: 0,
-        scope: if via.is_some() { 0 } else { 253 },
-        protocol: "static".to_owned(),
-        prefsrc: None,
-        nexthops: dev
-            .map(|dev| Nexthop {
-                via: via.map(IpAddr::V4),
-                dev: Some(dev.to_owned()),
-                weight: 1,
-                onlink: false,
-                dead: false,
-                linkdown: false,
-            })
-            .into_iter()
-            .collect(),
-        mtu: None,
-        mtu_lock: false,
-        source: SourceLine::default(),
-        origin: None,
-    }
+    let dst = dst.parse().unwrap_or(IpNet::V4(Ipv4Net::default()));
+    Route::new(dst, via.map(IpAddr::V4), dev)
 }
 
 fn without_nexthop(kind: RouteType, dst: &str) -> Route {
@@ -95,8 +57,6 @@ fn connected(net: &str, dev: &str, src: Ipv4Addr) -> Route {
 /// A namespace without rules and sets.
 pub fn world(rng: &mut Rng) -> NetNsConfig {
     let mut lo = device("lo", 1, DeviceKind::Loopback);
-    lo.mac = Some(pktwalk_packet::MacAddr::default());
-    lo.mtu = 65536;
     lo.addresses.push(Address { scope: 254, broadcast: None, ..address(Ipv4Addr::LOCALHOST, 8, false) });
     let mut eth0 = device("eth0", 2, DeviceKind::Physical);
     eth0.addresses.push(address(NODE, 24, false));
@@ -207,29 +167,10 @@ fn extra_routes(rng: &mut Rng, routes: &mut Vec<Route>) {
 }
 
 fn routing_rules(rng: &mut Rng) -> Vec<RoutingRule> {
-    let rule = |priority: u32, action: RoutingAction| RoutingRule {
-        priority,
-        not: false,
-        from: None,
-        to: None,
-        iif: None,
-        oif: None,
-        fwmark: None,
-        tos: None,
-        ip_protocol: None,
-        sport: None,
-        dport: None,
-        uid_range: None,
-        action,
-        suppress_prefix_len: None,
-        unmodelled: None,
-        source: SourceLine::default(),
-        origin: None,
-    };
     let mut rules = vec![
-        rule(0, RoutingAction::Lookup(255)),
-        rule(32766, RoutingAction::Lookup(254)),
-        rule(32767, RoutingAction::Lookup(253)),
+        RoutingRule::new(0, RoutingAction::Lookup(255)),
+        RoutingRule::new(32766, RoutingAction::Lookup(254)),
+        RoutingRule::new(32767, RoutingAction::Lookup(253)),
     ];
     if rng.chance(50) {
         return rules;
@@ -244,7 +185,7 @@ fn routing_rules(rng: &mut Rng) -> Vec<RoutingRule> {
             5 | 6 => RoutingAction::Lookup(254),
             _ => RoutingAction::Lookup(100),
         };
-        let mut custom = rule(1000 + number, action);
+        let mut custom = RoutingRule::new(1000 + number, action);
         match rng.below(8) {
             0 => custom.from = Some(IpNet::V4(Ipv4Net::from(POD_A))),
             1 => custom.to = "203.0.113.0/24".parse().ok(),
