@@ -88,7 +88,7 @@ pub enum MissingState {
     Conntrack,
     /// No `ss`: something listens wherever a packet is delivered.
     Sockets,
-    /// The list of sockets holds no raw and no ping sockets, for the tool was not asked for them.
+    /// The list of sockets may lack raw and ping sockets, which come from files of their own.
     RawSockets,
     /// Nothing says which backend the rules run on.
     Backend,

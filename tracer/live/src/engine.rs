@@ -212,7 +212,10 @@ fn run(
     let Some(world) = worlds.last_mut() else { return Err(failed("no world")) };
     for _ in 0..ATTEMPTS {
         world.program(&case.config)?;
-        match send_all(case, world, perf) {
+        world.fill(case.sends.len())?;
+        let done = send_all(case, world, perf);
+        world.empty()?;
+        match done {
             Ok(run) => return Ok(run),
             Err(Void::Overrun) => {}
             Err(Void::Engine(error)) => return Err(error),

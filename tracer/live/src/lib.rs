@@ -9,6 +9,7 @@
 
 mod bpf;
 pub mod engine;
+mod fill;
 pub mod fuzz;
 mod identity;
 mod netlink;

@@ -75,17 +75,7 @@ impl Netfilter {
         attributes: &[u8],
     ) -> nix::Result<()> {
         self.sequence = self.sequence.wrapping_add(1);
-        let len = 20 + attributes.len();
-        let mut message = Vec::with_capacity(len);
-        message.extend_from_slice(&(len as u32).to_ne_bytes());
-        message.extend_from_slice(&kind.to_ne_bytes());
-        message.extend_from_slice(&flags.to_ne_bytes());
-        message.extend_from_slice(&self.sequence.to_ne_bytes());
-        message.extend_from_slice(&0u32.to_ne_bytes());
-        message.push(family);
-        message.push(0);
-        message.extend_from_slice(&resource.to_be_bytes());
-        message.extend_from_slice(attributes);
+        let message = message(kind, flags, self.sequence, family, resource, attributes);
         send(self.fd.as_raw_fd(), &message, MsgFlags::empty()).map(drop)
     }
 
@@ -99,6 +89,37 @@ impl Netfilter {
             }
         }
         Ok(())
+    }
+
+    /// As [`Netfilter::ask`], of many requests at once. The first that the kernel refuses is the error.
+    pub fn ask_all(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        family: u8,
+        requests: &[Vec<u8>],
+    ) -> Result<(), ReadError> {
+        let Some((last, others)) = requests.split_last() else { return Ok(()) };
+        let mut batch = Vec::new();
+        for attributes in others {
+            self.sequence = self.sequence.wrapping_add(1);
+            batch.extend(message(kind, REQUEST | flags, self.sequence, family, 0, attributes));
+        }
+        self.sequence = self.sequence.wrapping_add(1);
+        batch.extend(message(kind, REQUEST | ACK | flags, self.sequence, family, 0, last));
+        send(self.fd.as_raw_fd(), &batch, MsgFlags::empty())?;
+        let mut answer = Ok(());
+        loop {
+            let len = recv(self.fd.as_raw_fd(), &mut self.buffer, MsgFlags::empty())?;
+            for (header, body) in Headers(&self.buffer[..len]) {
+                if header.kind == ERROR {
+                    answer = answer.and(error_of(body));
+                    if header.sequence == self.sequence {
+                        return answer;
+                    }
+                }
+            }
+        }
     }
 
     /// Dumps, and gives every message to `each`. Starts over (after telling `restart`) if the kernel's table changed on the way.
@@ -142,6 +163,22 @@ impl Netfilter {
     }
 }
 
+/// A request.
+fn message(kind: u16, flags: u16, sequence: u32, family: u8, resource: u16, attributes: &[u8]) -> Vec<u8> {
+    let len = 20 + attributes.len();
+    let mut message = Vec::with_capacity(len);
+    message.extend_from_slice(&(len as u32).to_ne_bytes());
+    message.extend_from_slice(&kind.to_ne_bytes());
+    message.extend_from_slice(&flags.to_ne_bytes());
+    message.extend_from_slice(&sequence.to_ne_bytes());
+    message.extend_from_slice(&0u32.to_ne_bytes());
+    message.push(family);
+    message.push(0);
+    message.extend_from_slice(&resource.to_be_bytes());
+    message.extend_from_slice(attributes);
+    message
+}
+
 fn error_of(body: &[u8]) -> Result<(), ReadError> {
     match body.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes)) {
         Some(0) => Ok(()),
@@ -153,6 +190,7 @@ fn error_of(body: &[u8]) -> Result<(), ReadError> {
 struct Header {
     kind: u16,
     flags: u16,
+    sequence: u32,
 }
 
 struct Headers<'a>(&'a [u8]);
@@ -163,7 +201,8 @@ impl<'a> Iterator for Headers<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let len = u32::from_ne_bytes(*self.0.first_chunk()?) as usize;
         let bytes = |at: usize| Some(u16::from_ne_bytes(*self.0.get(at..)?.first_chunk()?));
-        let header = Header { kind: bytes(4)?, flags: bytes(6)? };
+        let sequence = u32::from_ne_bytes(*self.0.get(8..)?.first_chunk()?);
+        let header = Header { kind: bytes(4)?, flags: bytes(6)?, sequence };
         let body = self.0.get(16..len)?;
         self.0 = self.0.get(len.next_multiple_of(4)..).unwrap_or(&[]);
         Some((header, body))

@@ -4,6 +4,7 @@ use pktwalk_linux::conntrack::TcpState;
 use pktwalk_linux::conntrack::tuple::{CtL4, CtTuple};
 use pktwalk_scenario::event::{CT_STATUS_MASK, CtSnapshot};
 
+use crate::fill;
 use crate::netlink::{Attributes, Netfilter, ReadError, be16, be32};
 
 /// `NFNL_SUBSYS_CTNETLINK`, `IPCTNL_MSG_CT_GET`.
@@ -16,12 +17,14 @@ pub(crate) fn flush(netfilter: &mut Netfilter) -> Result<(), ReadError> {
     netfilter.ask(CT_DELETE, 2, 0, &[])
 }
 
-/// Confirmed connections, sorted.
-pub(crate) fn connections(netfilter: &mut Netfilter) -> Result<Vec<CtSnapshot>, ReadError> {
+/// Confirmed connections, sorted; without those of [`fill`], where there are some.
+pub(crate) fn connections(netfilter: &mut Netfilter, filled: bool) -> Result<Vec<CtSnapshot>, ReadError> {
+    let filter = if filled { fill::without_ours() } else { Vec::new() };
     let mut found = Vec::new();
-    while !netfilter.dump(CT_GET, 2, &[], &mut |message| found.extend(connection(message.attributes)))? {
+    while !netfilter.dump(CT_GET, 2, &filter, &mut |message| found.extend(connection(message.attributes)))? {
         found.clear();
     }
+    found.retain(|connection| !filled || !fill::is_ours(connection));
     found.sort();
     // A dump may meet an entry twice while the table moves.
     found.dedup();

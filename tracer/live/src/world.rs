@@ -27,7 +27,7 @@ use crate::perf::{Freed, Perf};
 use crate::program::{self, Settings, has_peer, peer_name};
 use crate::rules::{self, Loaded};
 use crate::trace::Tracer;
-use crate::{bpf, offload, state};
+use crate::{bpf, fill, offload, state};
 
 /// The other end of a wire.
 struct Port {
@@ -58,6 +58,8 @@ pub(crate) struct World {
     nat: bool,
     /// Whether a host was told something: the kernel remembers how many errors and redirects each host got, for longer than a case lasts.
     told: bool,
+    /// Whether the connection table holds entries that only take room.
+    filled: bool,
     lock: String,
 }
 
@@ -179,6 +181,7 @@ impl World {
             split: false,
             nat: false,
             told: false,
+            filled: false,
             lock: lock.to_owned(),
         })
     }
@@ -228,6 +231,22 @@ impl World {
         self.loaded = rules::load(config, self.backend, &mut self.netfilter, &self.lock)?;
         state::flush(&mut self.netfilter).map_err(netlink_failed)?;
         self.open_sockets(config)
+    }
+
+    /// Leaves as much room in the connection table as the configuration says, where `packets` packets could fill it.
+    pub fn fill(&mut self, packets: usize) -> Result<(), EngineError> {
+        let count = fill::wanted(&self.config, packets)?;
+        fill::fill(&mut self.netfilter, count)?;
+        self.filled = count > 0;
+        Ok(())
+    }
+
+    /// Gives the room in the connection table back.
+    pub fn empty(&mut self) -> Result<(), EngineError> {
+        if std::mem::take(&mut self.filled) {
+            state::flush(&mut self.netfilter).map_err(netlink_failed)?;
+        }
+        Ok(())
     }
 
     /// Forgets what bridges and neighbour tables learned.
@@ -390,7 +409,7 @@ impl World {
         let seen = Seen { nft, legacy, frames, freed, send_error };
         let (packets, ids) = normal::packets(&self.loaded, &sent, local, loopback, seen);
         self.told |= packets.len() > 1;
-        let conntrack = state::connections(&mut self.netfilter)?;
+        let conntrack = state::connections(&mut self.netfilter, self.filled)?;
         Ok((SendRun { packets, conntrack, record: None }, ids))
     }
 
