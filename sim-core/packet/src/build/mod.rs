@@ -250,6 +250,6 @@ pub fn arp(fields: &crate::ArpFields) -> Vec<u8> {
 }
 
 /// A UDP checksum that came out as 0 is sent as 0xffff: 0 means that there is none.
-pub(crate) fn never_zero(check: u16) -> u16 {
+fn never_zero(check: u16) -> u16 {
     if check == 0 { 0xffff } else { check }
 }
