@@ -18,33 +18,6 @@ use pktwalk_tests::repo_root;
 /// Everything that a scenario shows, as `match tcp`, `target DNAT`, `hook raw PREROUTING`, `route local`, `code RULE_DROP`.
 type Shown = BTreeSet<String>;
 
-fn match_name(each: &Match) -> Option<&'static str> {
-    Some(match each {
-        Match::Tcp(_) => "tcp",
-        Match::Udp(_) => "udp",
-        Match::Icmp(_) => "icmp",
-        Match::Multiport(_) => "multiport",
-        Match::Conntrack(_) => "conntrack",
-        Match::State(_) => "state",
-        Match::Mark(_) => "mark",
-        Match::Connmark(_) => "connmark",
-        Match::Comment(_) => "comment",
-        Match::Addrtype(_) => "addrtype",
-        Match::Limit(_) => "limit",
-        Match::Hashlimit(_) => "hashlimit",
-        Match::Recent(_) => "recent",
-        Match::Mac(_) => "mac",
-        Match::Physdev(_) => "physdev",
-        Match::Iprange(_) => "iprange",
-        Match::Set(_) => "set",
-        Match::Owner(_) => "owner",
-        Match::Statistic(_) => "statistic",
-        Match::Rpfilter(_) => "rpfilter",
-        Match::Pkttype(_) => "pkttype",
-        Match::Unmodelled(_) => return None,
-    })
-}
-
 const MATCHES: [&str; 21] = [
     "tcp",
     "udp",
@@ -223,7 +196,7 @@ fn shown() -> Shown {
                             continue;
                         };
                         shown.extend(
-                            written.matches.iter().filter_map(match_name).map(|n| format!("match {n}")),
+                            written.matches.iter().filter_map(Match::name).map(|n| format!("match {n}")),
                         );
                         shown.extend(target_name(&written.target).map(|n| format!("target {n}")));
                         if let Some(place) = ns.netfilter.chain(chain) {

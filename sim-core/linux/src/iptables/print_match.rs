@@ -16,29 +16,9 @@ use super::rate;
 /// Appends `-m NAME` with its options.
 pub(super) fn push_match(out: &mut Line, one: &Match, family: Family) {
     let name = match one {
-        Match::Tcp(_) => "tcp",
-        Match::Udp(_) => "udp",
         Match::Icmp(_) if family == Family::V6 => "icmp6",
-        Match::Icmp(_) => "icmp",
-        Match::Multiport(_) => "multiport",
-        Match::Conntrack(_) => "conntrack",
-        Match::State(_) => "state",
-        Match::Mark(_) => "mark",
-        Match::Connmark(_) => "connmark",
-        Match::Comment(_) => "comment",
-        Match::Addrtype(_) => "addrtype",
-        Match::Limit(_) => "limit",
-        Match::Hashlimit(_) => "hashlimit",
-        Match::Recent(_) => "recent",
-        Match::Mac(_) => "mac",
-        Match::Physdev(_) => "physdev",
-        Match::Iprange(_) => "iprange",
-        Match::Set(_) => "set",
-        Match::Owner(_) => "owner",
-        Match::Statistic(_) => "statistic",
-        Match::Rpfilter(_) => "rpfilter",
-        Match::Pkttype(_) => "pkttype",
         Match::Unmodelled(unmodelled) => return push_unmodelled(out, "-m", unmodelled),
+        _ => one.name().unwrap_or_default(),
     };
     out.word("-m");
     out.word(name);

@@ -55,6 +55,36 @@ pub enum Match {
     Unmodelled(Unmodelled),
 }
 
+impl Match {
+    /// Its name, as after `-m` (`icmp` also for ICMPv6); none for one that is not modelled.
+    pub fn name(&self) -> Option<&'static str> {
+        Some(match self {
+            Match::Tcp(_) => "tcp",
+            Match::Udp(_) => "udp",
+            Match::Icmp(_) => "icmp",
+            Match::Multiport(_) => "multiport",
+            Match::Conntrack(_) => "conntrack",
+            Match::State(_) => "state",
+            Match::Mark(_) => "mark",
+            Match::Connmark(_) => "connmark",
+            Match::Comment(_) => "comment",
+            Match::Addrtype(_) => "addrtype",
+            Match::Limit(_) => "limit",
+            Match::Hashlimit(_) => "hashlimit",
+            Match::Recent(_) => "recent",
+            Match::Mac(_) => "mac",
+            Match::Physdev(_) => "physdev",
+            Match::Iprange(_) => "iprange",
+            Match::Set(_) => "set",
+            Match::Owner(_) => "owner",
+            Match::Statistic(_) => "statistic",
+            Match::Rpfilter(_) => "rpfilter",
+            Match::Pkttype(_) => "pkttype",
+            Match::Unmodelled(_) => return None,
+        })
+    }
+}
+
 /// TCP ports, flags and options.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TcpMatch {
