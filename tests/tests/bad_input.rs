@@ -12,7 +12,7 @@ use pktwalk_linux::hook::{Backend, Family};
 use pktwalk_linux::ids::DevId;
 use pktwalk_linux::iptables;
 use pktwalk_linux::netns::{NetNs, NetNsState};
-use pktwalk_linux::reason::{Disposition, End};
+use pktwalk_linux::reason::{Disposition, DropCode, End};
 use pktwalk_linux::skb::SkbSocket;
 use pktwalk_linux::trace::{NullSink, Recorder};
 use pktwalk_linux::walk::{Inject, walk};
@@ -217,6 +217,141 @@ fn cut_files_are_named_and_mislead_nobody() {
     }
 }
 
+/// Files of lines, and what is read of them.
+const LINES: [&str; 4] = ["sysctl", "ss", "conntrack", "ipset-save"];
+
+/// A bundle whose files of lines all have something in them.
+fn with_lines() -> Files {
+    let mut all = files("10-filter/sets/bundle");
+    let text = "tcp LISTEN 0 128 0.0.0.0:8080 0.0.0.0:* users:((\"web\",pid=7,fd=3)) ino:1 sk:1 <->\n\
+        udp UNCONN 0 0 192.168.50.1:53 0.0.0.0:* uid:101 ino:2 sk:2 <->\n\
+        tcp LISTEN 0 128 127.0.0.1:9090 0.0.0.0:* ino:3 sk:3 <->\n";
+    all.insert("ss".to_owned(), text.into());
+    let text = "ipv4     2 tcp      6 431999 ESTABLISHED src=203.0.113.5 dst=10.0.1.2 sport=40000 dport=80 \
+        src=10.0.1.2 dst=203.0.113.5 sport=80 dport=40000 [ASSURED] mark=0 use=1\n\
+        ipv4     2 udp      17 29 src=203.0.113.5 dst=10.0.1.2 sport=1 dport=53 [UNREPLIED] \
+        src=10.0.1.2 dst=203.0.113.5 sport=53 dport=1 mark=0 use=1\n";
+    all.insert("conntrack".to_owned(), text.into());
+    all
+}
+
+/// What is read of the files of lines, but the lines where it stands and elements that are lost.
+fn held(bundle: &Bundle) -> (Vec<(String, String)>, Vec<String>, Vec<String>, Vec<String>) {
+    let config = &bundle.host.config;
+    let mut sets: Vec<String> = Vec::new();
+    for set in &config.sets {
+        sets.push(format!("{} {} {:?}", set.name, set.set_type.name(), set.options));
+        let whole = set.entries.iter().filter(|entry| !entry.element.is_empty());
+        sets.extend(whole.map(|entry| format!("{} {} {:?}", set.name, entry.element, entry.options)));
+    }
+    let connections =
+        bundle.host.conntrack.iter().map(|line| format!("{:?} {:?}", line.original, line.reply));
+    (
+        config.sysctls.clone().into_iter().collect(),
+        config.sockets.iter().flatten().map(|socket| format!("{socket:?}")).collect(),
+        connections.collect(),
+        sets,
+    )
+}
+
+/// For each line of each such file: what no line can be is named with its place, all other lines are read as if it were not there, and no verdict is
+/// made certain by what is lost.
+#[test]
+fn a_broken_line_costs_that_line_alone() {
+    let whole_files = with_lines();
+    let whole = outcome(&whole_files).expect("the bundle is read");
+    for file in LINES {
+        let text = String::from_utf8(whole_files[file].clone()).expect("UTF-8");
+        let lines: Vec<&[u8]> = text.lines().map(str::as_bytes).collect();
+        assert!(lines.len() > 1, "{file} holds nothing");
+        // Settings are many, and alike.
+        for at in (0..lines.len()).step_by(if file == "sysctl" { 97 } else { 1 }) {
+            let with = |line: &[u8]| {
+                let mut lines = lines.clone();
+                lines[at] = line;
+                let mut files = whole_files.clone();
+                files.insert(file.to_owned(), [lines.join(&b'\n').as_slice(), b"\n"].concat());
+                files
+            };
+            // A set that was not created takes its elements with it.
+            let creates = lines[at].starts_with(b"create");
+            let without = held(&read(&with(b"")).expect("the bundle is read"));
+            for broken in [&b"what is this"[..], b"\xff\xfe\xfd", b"\"", b"[{", b"tcp", b"add"] {
+                let files = with(broken);
+                let bundle = read(&files).expect("the bundle is read");
+                let shown = format!("{file}:{}: `{}`", at + 1, String::from_utf8_lossy(broken));
+                assert_eq!(held(&bundle), without, "{shown}");
+                let outcome = outcome(&files).expect("the bundle is read");
+                let place = format!("bundle/{file}:{}: ", at + 1);
+                assert!(outcome.told, "{shown}: nothing more than notes");
+                assert!(
+                    outcome.remarks.iter().any(|text| text.starts_with(&place)),
+                    "{shown}: {:?}",
+                    outcome.remarks
+                );
+                assert!(creates || !guessed(file, &whole, outcome), "{shown}: a certain verdict");
+            }
+        }
+    }
+}
+
+/// At each place at which such a file can be cut off: lines before it are kept, and a line that is cut in two is named, and is read as it was or not at
+/// all or as what its whole words say.
+#[test]
+fn a_cut_off_line_is_named_and_those_before_it_are_kept() {
+    let whole_files = with_lines();
+    let whole = outcome(&whole_files).expect("the bundle is read");
+    let cut_files = |file: &str, bytes: &[u8]| {
+        let mut files = whole_files.clone();
+        files.insert(file.to_owned(), bytes.to_vec());
+        files
+    };
+    for file in LINES {
+        let bytes = &whole_files[file];
+        // The last lines at each byte.
+        let cuts = bytes.len().saturating_sub(250)..bytes.len();
+        for cut in cuts {
+            let files = cut_files(file, &bytes[..cut]);
+            let begin = bytes[..cut].iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
+            let before = held(&read(&cut_files(file, &bytes[..begin])).expect("the bundle is read"));
+            let cut_held = held(&read(&files).expect("the bundle is read"));
+            let keeps =
+                |before: &[String], now: &[String]| now.starts_with(before) && now.len() <= before.len() + 1;
+            assert!(cut_held.0.len() <= before.0.len() + 1, "{file} cut at {cut}");
+            for (key, value) in &before.0 {
+                assert!(
+                    cut_held.0.contains(&(key.clone(), value.clone())),
+                    "{file} cut at {cut}: {key} is lost"
+                );
+            }
+            assert!(keeps(&before.1, &cut_held.1), "{file} cut at {cut}");
+            assert!(keeps(&before.2, &cut_held.2), "{file} cut at {cut}");
+            assert!(keeps(&before.3, &cut_held.3), "{file} cut at {cut}");
+            if begin < cut {
+                let outcome = outcome(&files).expect("the bundle is read");
+                let line = 1 + bytes[..cut].iter().filter(|&&b| b == b'\n').count();
+                let place = format!("bundle/{file}:{line}: ");
+                let named = outcome.remarks.iter().any(|text| text.starts_with(&place));
+                assert!(named && outcome.told, "{file} cut at {cut}: {:?}", outcome.remarks);
+                // What a cut off set or list lacks is not known to be lacking.
+                assert!(!guessed(file, &whole, outcome), "{file} cut at {cut}: a certain verdict");
+            }
+        }
+    }
+}
+
+/// As [`certain`], but for what a list of sockets lacks: something is assumed to listen there, and the assumption is printed.
+fn guessed(file: &str, whole: &Outcome, mut broken: Outcome) -> bool {
+    if file == "ss" {
+        for (whole, broken) in whole.ends.iter().zip(&mut broken.ends) {
+            if broken.disposition == Disposition::Delivered && whole.code == Some(DropCode::NoSocket) {
+                *broken = *whole;
+            }
+        }
+    }
+    certain(whole, &broken)
+}
+
 #[test]
 fn garbled_files_do_not_panic_and_are_named_by_line() {
     let mut rng = Rng(2);
@@ -248,8 +383,14 @@ fn garbled_files_do_not_panic_and_are_named_by_line() {
             for bytes in [vec![0xff; 300], vec![0; 300], b"[[[[{\"".repeat(50), Vec::new(), b"\n\n".to_vec()]
             {
                 let mut broken = whole_files.clone();
+                let rubbish = !bytes.trim_ascii().is_empty();
                 broken.insert(file.clone(), bytes);
-                let _ = outcome(&broken);
+                let outcome = outcome(&broken);
+                if let Some(outcome) = outcome.filter(|_| rubbish) {
+                    let place = format!("bundle/{file}");
+                    let named = outcome.remarks.iter().any(|text| text.starts_with(&place));
+                    assert!(named && outcome.told, "{name}/{file}: {:?}", outcome.remarks);
+                }
             }
         }
     }

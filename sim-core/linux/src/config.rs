@@ -86,7 +86,7 @@ pub enum MissingState {
     Sets,
     /// No `conntrack -L`: an empty table.
     Conntrack,
-    /// No `ss`: something listens wherever a packet is delivered.
+    /// No `ss`, or lines of it are lost: something listens wherever a packet is delivered.
     Sockets,
     /// The list of sockets may lack raw and ping sockets, which come from files of their own.
     RawSockets,

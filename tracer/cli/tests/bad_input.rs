@@ -62,6 +62,32 @@ fn what_cannot_be_read_ends_with_2() {
     }
 }
 
+/// A file that is larger than what is read of one, and takes no room.
+fn sparse(file: &Path) {
+    fs::File::create(file).and_then(|file| file.set_len((2 << 30) + 1)).expect("a sparse file");
+}
+
+#[test]
+fn what_is_too_large_is_refused_unread() {
+    let bundle = folder("large");
+    for name in ["ip-link.json", "ip-addr.json", "ip-route.json"] {
+        fs::copy(demo().join(name), bundle.join(name)).expect("file");
+    }
+    for name in ["iptables-save", "ss", "ipset-save", "netns/web/sysctl"] {
+        fs::create_dir_all(bundle.join("netns/web")).expect("folder");
+        sparse(&bundle.join(name));
+    }
+    let (_, err) = trace(&bundle, &["-p", PACKET]);
+    for name in ["iptables-save", "ss", "ipset-save"] {
+        assert!(err.contains(&format!("{name}: error: cannot be read: larger than 2 GiB")), "{name}: {err}");
+    }
+    let capture = folder("large-capture").join("all.pcap");
+    sparse(&capture);
+    let (code, err) = trace(&demo(), &["--pcap", &capture.display().to_string()]);
+    assert_eq!(code, 2);
+    assert!(err.contains("larger than 2 GiB"), "{err}");
+}
+
 #[test]
 fn broken_files_of_a_bundle_are_named_and_do_not_panic() {
     let names: Vec<String> = fs::read_dir(demo())

@@ -158,7 +158,18 @@ fn garbled_files_are_named_and_the_rest_is_used() {
     assert_ne!(code(&output), 4);
     assert!(err(&output).contains("ip-route.json"), "{}", err(&output));
     assert!(err(&output).contains("sysctl:2"), "{}", err(&output));
-    assert!(!out(&output).is_empty());
+    assert!(err(&output).contains("ss:1"), "{}", err(&output));
+}
+
+#[test]
+fn who_listens_is_assumed_where_lines_are_lost() {
+    let files =
+        [("ip-link.json", LINK.as_bytes()), ("ip-addr.json", ADDR.as_bytes()), ("ss", b"what is this\n")];
+    let folder = bundle("lost-socket", &files).display().to_string();
+    let args = ["trace", "--bundle", &folder, "-s", "192.0.2.9", "-d", "192.0.2.1:22", "--at", "eth0"];
+    let output = run(&args);
+    assert_eq!(code(&output), 0);
+    assert!(out(&output).contains("assumed: something listens on tcp port 22"), "{}", out(&output));
 }
 
 #[test]

@@ -2,12 +2,14 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use pktwalk_linux::config::Socket;
+use pktwalk_linux::config::{MissingState, Socket};
 
 use crate::reader::Reader;
 
 pub(crate) fn sockets(reader: &mut Reader<'_>, text: &[u8]) {
     let mut found = Vec::new();
+    // Where something is lost of the list, who is not in it may listen all the same.
+    let mut lost = text.last().is_some_and(|&b| b != b'\n');
     for (number, line) in reader.lines(text) {
         // The header line, where `-H` was forgotten.
         if line.starts_with("Netid") {
@@ -15,8 +17,14 @@ pub(crate) fn sockets(reader: &mut Reader<'_>, text: &[u8]) {
         }
         match socket(&line) {
             Ok(socket) => found.extend(socket),
-            Err(message) => reader.error(number, message),
+            Err(message) => {
+                reader.error(number, message);
+                lost = true;
+            }
         }
+    }
+    if lost {
+        reader.config.missing.push(MissingState::Sockets);
     }
     reader.config.sockets = Some(found);
 }

@@ -34,10 +34,15 @@ impl<'a> Source<'a> {
             Source::Memory(files) => Ok(files.remove(name)),
             Source::Folder(folder) => match File::open(folder.join(name)) {
                 Ok(file) => {
+                    let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, "larger than 2 GiB");
+                    // What can be known before is not read; pipes have no length.
+                    if file.metadata()?.len() > MAX_BYTES {
+                        return Err(too_large());
+                    }
                     let mut bytes = Vec::new();
                     file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
                     if bytes.len() as u64 > MAX_BYTES {
-                        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 2 GiB"));
+                        return Err(too_large());
                     }
                     Ok(Some(Cow::Owned(bytes)))
                 }
@@ -110,11 +115,14 @@ fn untar<'a>(reader: impl Read) -> io::Result<Source<'a>> {
                 _ => None,
             })
             .collect();
+        let too_large =
+            || io::Error::new(io::ErrorKind::FileTooLarge, "the archive unpacks to more than 2 GiB");
+        if entry.size() > left {
+            return Err(too_large());
+        }
         let mut bytes = Vec::new();
         entry.take(left.saturating_add(1)).read_to_end(&mut bytes)?;
-        left = left.checked_sub(bytes.len() as u64).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::FileTooLarge, "the archive unpacks to more than 2 GiB")
-        })?;
+        left = left.checked_sub(bytes.len() as u64).ok_or_else(too_large)?;
         files.insert(name.join("/"), Cow::Owned(bytes));
     }
     // `tar -c bundle` puts everything under the folder's own name.

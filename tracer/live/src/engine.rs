@@ -6,10 +6,12 @@
 //! that are in use are permanent; the wires have no checksum offload; devices of kinds that are not modelled are wires;
 //! listening sockets take segments and answer none.
 
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use pktwalk_linux::config::NetNsConfig;
 use pktwalk_linux::hook::{Backend, Family};
 use pktwalk_scenario::case::Case;
@@ -139,8 +141,16 @@ impl Drop for KernelEngine {
 /// The thread's life: its namespace, its worlds.
 fn serve(inbox: &Receiver<Request>, number: u32) {
     pin(number);
-    let lock = std::env::temp_dir().join(format!("pktwalk-xtables-{}-{number}.lock", std::process::id()));
-    let lock = lock.to_string_lossy().into_owned();
+    let lock = match Lock::new() {
+        Ok(lock) => lock,
+        Err(error) => {
+            while let Ok(request) = inbox.recv() {
+                let _ = request.answer.send(Err(failed(format!("a lock of iptables-legacy: {error}"))));
+            }
+            return;
+        }
+    };
+    let lock_path = lock.path();
     let mut perf = Perf::open().ok();
     let sink = bpf::load().ok();
     if sink.is_none() {
@@ -149,15 +159,27 @@ fn serve(inbox: &Receiver<Request>, number: u32) {
     }
     let mut worlds: Vec<World> = Vec::new();
     while let Ok(request) = inbox.recv() {
-        let done = run(&request, &mut worlds, &mut perf, sink.as_ref(), &lock);
+        let done = run(&request, &mut worlds, &mut perf, sink.as_ref(), &lock_path);
         if done.is_err() {
             // Half-programmed worlds are not used again.
             worlds.clear();
         }
         let _ = request.answer.send(done);
     }
-    drop(worlds);
-    let _ = std::fs::remove_file(lock);
+}
+
+/// The lock of iptables-legacy: other namespaces' rules are none of ours. It stands in no folder, so that nothing is left of a run that was killed.
+struct Lock(OwnedFd);
+
+impl Lock {
+    fn new() -> nix::Result<Lock> {
+        memfd_create(c"xtables.lock", MFdFlags::MFD_CLOEXEC).map(Lock)
+    }
+
+    /// A path by which the tools, which run as children, find it.
+    fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
+    }
 }
 
 /// Keeps the calling thread on one processor: the stack then handles each packet before the send returns.
@@ -186,7 +208,7 @@ fn run(
     request: &Request,
     worlds: &mut Vec<World>,
     perf: &mut Option<Perf>,
-    sink: Option<&std::os::fd::OwnedFd>,
+    sink: Option<&OwnedFd>,
     lock: &str,
 ) -> Answer {
     let case = &*request.case;

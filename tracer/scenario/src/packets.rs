@@ -12,6 +12,9 @@ use thiserror::Error;
 
 use crate::file::PacketSource;
 
+/// Bytes that a capture may have: it is held in memory.
+const MAX_CAPTURE: u64 = 2 << 30;
+
 /// Why a packet was refused.
 #[derive(Debug, Error)]
 pub enum PacketError {
@@ -164,6 +167,9 @@ pub fn read(source: &PacketSource, folder: &Path) -> Result<Read, PacketError> {
 fn capture(path: &Path, number: Option<u32>) -> Result<Read, PacketError> {
     let fail = |message: String| PacketError::Capture { file: path.to_owned(), message };
     let file = File::open(path).map_err(|error| fail(error.to_string()))?;
+    if file.metadata().is_ok_and(|data| data.len() > MAX_CAPTURE) {
+        return Err(fail("larger than 2 GiB".to_owned()));
+    }
     let capture = pktwalk_capture::read(BufReader::new(file)).map_err(|error| fail(error.to_string()))?;
     let name = path.display().to_string();
     let remark = |message: String| Remark {

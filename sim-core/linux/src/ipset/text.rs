@@ -115,17 +115,26 @@ pub fn parse(text: &[u8], file: u32) -> (Vec<IpSet>, Vec<Diagnostic>) {
             Some(Ok(word)) => Err(format!("'{word}' is no line of ipset save")),
             Some(Err(message)) => Err(message.to_owned()),
         };
+        if read.is_err() && !line.trim_start().starts_with("create ") {
+            lost(sets.last_mut(), source);
+        }
         if let Err(message) = read {
             diagnostics.push(Diagnostic::error(source, message));
         }
     }
     if text.last().is_some_and(|&b| b != b'\n') {
-        diagnostics.push(Diagnostic::warning(
-            SourceLine { file, line: line_number },
-            "the last line has no end: the file may be cut off",
-        ));
+        let source = SourceLine { file, line: line_number };
+        diagnostics.push(Diagnostic::warning(source, "the last line has no end: the file may be cut off"));
+        lost(sets.last_mut(), source);
     }
     (sets, diagnostics)
+}
+
+/// A line that cannot be read may have been an element of the set before it, which then must not look as if it were not in it.
+fn lost(set: Option<&mut IpSet>, source: SourceLine) {
+    if let Some(set) = set {
+        set.entries.push(SetEntry { element: String::new(), options: Vec::new(), source });
+    }
 }
 
 fn create(

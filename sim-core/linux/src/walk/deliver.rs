@@ -62,6 +62,11 @@ fn assumed<S: Sink>(cx: &mut Cx<'_, S>, skb: &Skb, port: u16) -> Next {
     taken(cx, skb, port, None)
 }
 
+/// Whether a socket that is not among the known ones may listen there all the same: the list is not whole.
+fn may_listen(ns: &NetNs, protocol: u8, port: u16) -> bool {
+    ns.links.sockets_lost && !closed(ns, protocol, port)
+}
+
 /// Whether the user says that nothing listens there.
 fn closed(ns: &NetNs, protocol: u8, port: u16) -> bool {
     ns.config.closed.iter().any(|&(of, at)| of == protocol && (at == 0 || at == port))
@@ -121,6 +126,9 @@ fn tcp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next 
     if let Some(found) = socket::tcp(sockets, &arrival(skb, dev, tcp.sport, tcp.dport)) {
         return taken(cx, skb, tcp.dport, Some(found));
     }
+    if may_listen(cx.ns, TCP, tcp.dport) {
+        return assumed(cx, skb, tcp.dport);
+    }
     let (code, locus) = (DropCode::NoSocket, Locus::Subsystem(FUNCTION));
     Next::End(if reject::no_socket(cx, skb, &tcp) {
         End::rejected(code, locus)
@@ -151,6 +159,9 @@ fn udp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next 
     let Some(sockets) = sockets(cx.ns, UDP, udp.dport) else { return assumed(cx, skb, udp.dport) };
     if let Some(found) = socket::udp(sockets, &to) {
         return taken(cx, skb, udp.dport, Some(found));
+    }
+    if may_listen(cx.ns, UDP, udp.dport) {
+        return assumed(cx, skb, udp.dport);
     }
     if to.broadcast {
         return drop(DropCode::NoSocketBroadcast, "__udp4_lib_mcast_deliver");

@@ -64,6 +64,8 @@ pub struct Links {
     /// (bridge, address) to port; none: the bridge's own address.
     fdb: FxHashMap<(DevId, MacAddr), Option<DevId>>,
     pub(super) sockets: Option<Vec<SocketKey>>,
+    /// Some of the sockets are not known.
+    pub(super) sockets_lost: bool,
     by_ifindex: BTreeMap<u32, DevId>,
 
     missing_sysctls: bool,
@@ -162,6 +164,7 @@ impl Links {
             }
         }
         links.compile_bridges(config, devs, diagnostics);
+        links.sockets_lost = config.missing.contains(&MissingState::Sockets);
         links.sockets = config.sockets.as_ref().map(|sockets| {
             sockets.iter().enumerate().filter_map(|(index, s)| socket(index, s, devs)).collect()
         });
