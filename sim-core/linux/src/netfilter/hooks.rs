@@ -1,4 +1,4 @@
-//! The order of everything at a hook (netfilter.md 1.1, 1.5).
+//! The order of everything at a hook (the table is in `docs/model/netfilter.md`).
 
 use super::program::{ChainInfo, Program};
 use super::references::References;
@@ -161,7 +161,7 @@ fn order_matters(program: &Program, table: TableName, chains: &[ChainId]) -> boo
     chains.iter().filter_map(|id| program.chains.get(id.index())).filter(|chain| !idle(chain)).count() > 1
 }
 
-/// Everything at one hook, in the kernel's order: raw, conntrack, mangle, nat, filter, security, confirmation (netfilter.md 1.1, 1.5).
+/// Everything at one hook, in the kernel's order: raw, conntrack, mangle, nat, filter, security, confirmation.
 pub fn run_hook<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &mut Skb) -> HookVerdict {
     let ns = cx.ns;
     for &stage in ns.netfilter.hooks.stages(at.hook) {

@@ -109,7 +109,7 @@ impl Netfilter {
         self.backend_assumed
     }
 
-    /// Whether some rule makes the kernel track connections in this namespace (netfilter.md 1.2); without, there are no states and no NAT.
+    /// Whether some rule makes the kernel track connections in this namespace; without, there are no states and no NAT.
     pub fn conntrack_on(&self) -> bool {
         self.references.conntrack
     }

@@ -1,4 +1,4 @@
-//! What rules make the kernel do beside matching: tracking connections, putting fragments together (netfilter.md 1.2).
+//! What rules make the kernel do beside matching: tracking connections, putting fragments together.
 //!
 //! A reference is taken when a rule is loaded (`nf_ct_netns_get` in the `checkentry` of matches and targets), in whatever table and whether
 //! or not a packet can reach it.
