@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use pktwalk_linux::config::MissingState;
+use pktwalk_linux::config::{MissingState, NetNsConfig};
 use pktwalk_linux::diag::Severity;
-use pktwalk_packet::Packet;
+use pktwalk_packet::{MacAddr, Packet};
 use pktwalk_report::Remark;
 use pktwalk_report::assume::{Assumed, defaulted};
 use pktwalk_scenario::assume::assume;
@@ -118,6 +118,27 @@ fn numbered(packets: &Packets) -> Option<u32> {
     }
 }
 
+/// A capture at a device holds both directions. What has the device's own address as its source was sent by it, not received.
+fn leave_out_sent(sends: &mut Vec<CaseSend>, config: &NetNsConfig) -> anyhow::Result<Option<Remark>> {
+    let all = sends.len();
+    sends.retain(|send| {
+        let Entry::Device(name) = &send.entry else { return true };
+        let own = config.devices.iter().find(|device| device.name == *name).and_then(|device| device.mac);
+        own.is_none_or(|own| own == MacAddr::default() || send.packet.mac_src() != Some(own))
+    });
+    let sent = all - sends.len();
+    if sends.is_empty() {
+        bail!(
+            "the capture holds nothing that the device received: it sent all of it itself (--from-local walks packets that are made here)"
+        );
+    }
+    let (what, are) = if sent == 1 { ("packet", "is") } else { ("packets", "are") };
+    let message = format!(
+        "{sent} {what} of the capture {are} left out: sent by the device itself, whose address is the source"
+    );
+    Ok((sent > 0).then_some(Remark { severity: Severity::Note, message, location: None }))
+}
+
 /// Everything read: what an engine runs.
 pub fn case(source: &Source, packets: &Packets) -> anyhow::Result<Case> {
     let Read { packets: given, remarks } = given(packets)?;
@@ -155,11 +176,15 @@ pub fn case(source: &Source, packets: &Packets) -> anyhow::Result<Case> {
         }
     }
     let defaults = defaults(&place.config.missing);
-    let sends = given
+    let mut sends: Vec<CaseSend> = given
         .into_iter()
         .zip(entries)
         .map(|(given, entry)| CaseSend { packet: given.packet, entry })
         .collect();
+    let mut remarks = remarks;
+    if packets.pcap.is_some() {
+        remarks.extend(leave_out_sent(&mut sends, &place.config)?);
+    }
     Ok(Case {
         name: source.bundle.join(" "),
         node: place.node,

@@ -4,6 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use pktwalk_capture::{CapturedFrame, LinkType, write_pcap};
+use pktwalk_packet::checksum::{finish, pseudo_header};
+use pktwalk_packet::spec;
+
 const LINK: &str = concat!(
     r#"[{"ifindex":1,"ifname":"lo","flags":["LOOPBACK","UP","LOWER_UP"],"mtu":65536,"link_type":"loopback","address":"00:00:00:00:00:00"},"#,
     r#"{"ifindex":2,"ifname":"eth0","flags":["BROADCAST","MULTICAST","UP","LOWER_UP"],"mtu":1500,"link_type":"ether","address":"02:00:00:00:00:01"},"#,
@@ -147,6 +151,58 @@ fn tunnels_are_named_and_not_guessed() {
     assert!(text.contains("vx0 (a vxlan device), which takes UDP port 4789 ip-link.json:1"), "{text}");
     // What made the packet untracked is told, though it changed no byte.
     assert!(text.contains("1 -p udp -m udp --dport 4789 -j NOTRACK iptables-save:4"), "{text}");
+}
+
+/// As a capture at `eth0` of two hosts on one machine: both directions, sums left to the device, and one frame that was cut off.
+#[test]
+fn captures_hold_both_directions_and_unfinished_checksums() {
+    let frame = |number: u64, text: &str, keep: usize| {
+        let packet = spec::parse(text).expect("a packet");
+        let mut data = packet.bytes().to_vec();
+        let orig_len = data.len() as u32;
+        let (src, dst) = (u32::from_be_bytes([192, 0, 2, 9]), u32::from_be_bytes([192, 0, 2, 1]));
+        let pseudo = !finish(pseudo_header(src, dst, 6, orig_len - 34));
+        data[50..52].copy_from_slice(&pseudo.to_be_bytes());
+        data.truncate(keep);
+        CapturedFrame {
+            number,
+            link_type: LinkType::ETHERNET,
+            timestamp_ns: number,
+            orig_len,
+            data,
+            interface: None,
+            comments: Vec::new(),
+        }
+    };
+    let (theirs, ours) = ("02:00:00:00:00:09", "02:00:00:00:00:01");
+    let frames = [
+        frame(1, &format!("tcp 192.0.2.9:1 > 192.0.2.1:22 flags=S smac={theirs} dmac={ours}"), 100),
+        frame(2, &format!("tcp 192.0.2.1:22 > 192.0.2.9:1 flags=SA smac={ours} dmac={theirs}"), 100),
+        frame(3, &format!("tcp 192.0.2.9:2 > 192.0.2.1:22 flags=S len=200 smac={theirs} dmac={ours}"), 60),
+        frame(4, &format!("tcp 192.0.2.9:3 > 192.0.2.1:22 flags=S smac={theirs} dmac={ours}"), 40),
+    ];
+    let node = node("captures");
+    let file = Path::new(&node).join("../both.pcap");
+    let mut bytes = Vec::new();
+    write_pcap(&mut bytes, &frames).expect("written");
+    fs::write(&file, bytes).expect("file");
+    let trace = |file: &str| run(&["trace", "--bundle", &node, "--at", "eth0", "--no-reply", "--pcap", file]);
+    let file = file.display().to_string();
+    let (code, text) = trace(&file);
+    assert_eq!(code, 3, "the last one is not known: {text}");
+    for words in [
+        "1: DELIVERED to a local tcp socket, 192.0.2.1:22",
+        // Cut off behind its headers.
+        "2: DELIVERED to a local tcp socket, 192.0.2.1:22",
+        "3: UNKNOWN the capture cut the packet off where its bytes decide",
+        "1 packet of the capture is left out: sent by the device itself",
+        "(offload): 2; it is filled in",
+    ] {
+        assert!(text.contains(words), "`{words}`: {text}");
+    }
+    let (code, text) = trace(&format!("{file}:2"));
+    assert_eq!(code, 2);
+    assert!(text.contains("holds nothing that the device received"), "{text}");
 }
 
 #[test]

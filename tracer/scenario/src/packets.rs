@@ -6,7 +6,8 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use pktwalk_linux::diag::Severity;
-use pktwalk_packet::Packet;
+use pktwalk_packet::checksum::{finish, pseudo_header, sum};
+use pktwalk_packet::{EtherType, Ipv4Fields, Packet};
 use pktwalk_report::{Location, Remark};
 use thiserror::Error;
 
@@ -163,6 +164,36 @@ pub fn read(source: &PacketSource, folder: &Path) -> Result<Read, PacketError> {
     }
 }
 
+/// A TCP or UDP packet of the sender's own stack, captured before its device summed it up, holds the sum of the pseudo header alone. It is given the
+/// checksum that it has on the wire; whether it needed one.
+fn fill_in_checksum(packet: &mut Packet) -> bool {
+    if packet.ethertype() != EtherType::IPV4 || packet.missing() > 0 {
+        return false;
+    }
+    let Ok(ip) = Ipv4Fields::parse(packet.l3()) else { return false };
+    let at = match ip.protocol {
+        6 => 16,
+        17 => 6,
+        _ => return false,
+    };
+    let (begin, end) = (usize::from(ip.header_len), usize::from(ip.total_len));
+    let fragment = packet.l3().get(6..8).is_none_or(|bytes| bytes[0] & 0x3f != 0 || bytes[1] != 0);
+    let Some(l4) = packet.l3_mut().get_mut(begin..end).filter(|l4| !fragment && l4.len() >= at + 4) else {
+        return false;
+    };
+    let Ok(len) = u32::try_from(l4.len()) else { return false };
+    let pseudo = pseudo_header(ip.src, ip.dst, ip.protocol, len);
+    let held = u16::from_be_bytes([l4[at], l4[at + 1]]);
+    if held != !finish(pseudo) || finish(sum(l4, pseudo)) == 0 {
+        return false;
+    }
+    l4[at..at + 2].fill(0);
+    let right = finish(sum(l4, pseudo));
+    let right = if right == 0 && ip.protocol == 17 { u16::MAX } else { right };
+    l4[at..at + 2].copy_from_slice(&right.to_be_bytes());
+    true
+}
+
 /// The packets of a capture, or the one of this number. What cannot be walked is left out and said.
 fn capture(path: &Path, number: Option<u32>) -> Result<Read, PacketError> {
     let fail = |message: String| PacketError::Capture { file: path.to_owned(), message };
@@ -179,6 +210,7 @@ fn capture(path: &Path, number: Option<u32>) -> Result<Read, PacketError> {
     };
     let mut read = Read { packets: Vec::new(), remarks: Vec::new() };
     read.remarks.extend(capture.diagnostics.iter().map(|diagnostic| remark(diagnostic.to_string())));
+    let mut left_to_device = 0;
     for frame in &capture.frames {
         if number.is_some_and(|number| u64::from(number) != frame.number) {
             continue;
@@ -189,12 +221,21 @@ fn capture(path: &Path, number: Option<u32>) -> Result<Read, PacketError> {
                 "packet {} was sent by the node that captured it, and is left out",
                 frame.number
             ))),
-            Ok(packet) => read.packets.push(Given { packet, dev: frame.interface.clone() }),
+            Ok(mut packet) => {
+                left_to_device += usize::from(fill_in_checksum(&mut packet));
+                read.packets.push(Given { packet, dev: frame.interface.clone() });
+            }
             Err(error) if number.is_some() => return Err(fail(format!("packet {}: {error}", frame.number))),
             Err(error) => {
                 read.remarks.push(remark(format!("packet {}: {error}; it is left out", frame.number)));
             }
         }
+    }
+    if left_to_device > 0 {
+        let message = format!(
+            "packets whose checksum was left to the device when they were captured (offload): {left_to_device}; it is filled in"
+        );
+        read.remarks.push(Remark { severity: Severity::Note, ..remark(message) });
     }
     if read.packets.is_empty() {
         return Err(fail(match number {
