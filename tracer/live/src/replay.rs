@@ -56,14 +56,18 @@ impl Choices for Replay {
 #[derive(Debug)]
 struct Random {
     not: bool,
-    /// How often it still has to match.
-    matches: u32,
+    /// How often each packet still has to match, in the kernel's numbers.
+    matches: BTreeMap<usize, u32>,
 }
 
 /// The choices of one sent packet.
 #[derive(Debug)]
 struct SendReplay {
     random: BTreeMap<RuleId, Random>,
+    /// The packets begun so far, in the kernel's numbers: it does not tell a copy from what it is a copy of.
+    begun: Vec<usize>,
+    /// The last of them that is no copy.
+    last: Option<usize>,
     conntrack: Vec<CtSnapshot>,
     /// Routes with several nexthops: which of them the frames left by.
     nexthops: BTreeMap<RouteId, u32>,
@@ -75,10 +79,13 @@ struct SendReplay {
 
 impl SendReplay {
     fn new(ns: &NetNs, run: &SendRun, ids: Vec<u16>) -> SendReplay {
-        let mut matched: BTreeMap<(TableName, &str, u32), u32> = BTreeMap::new();
-        for event in run.packets.iter().flat_map(|packet| &packet.events) {
-            if let At::Rule(position) = event.at {
-                *matched.entry((event.table, &event.chain, position)).or_default() += 1;
+        let mut matched: BTreeMap<(TableName, &str, u32), BTreeMap<usize, u32>> = BTreeMap::new();
+        for (number, packet) in run.packets.iter().enumerate() {
+            for event in &packet.events {
+                if let At::Rule(position) = event.at {
+                    let of_rule = matched.entry((event.table, &event.chain, position)).or_default();
+                    *of_rule.entry(number).or_default() += 1;
+                }
             }
         }
         let mut random = BTreeMap::new();
@@ -94,7 +101,7 @@ impl SendReplay {
                 ns.config.rulesets.get(place.ruleset as usize)?.save.tables.get(place.table_index as usize)
             });
             let key = table.map(|table| (table.name, name.name.as_str(), position));
-            let matches = key.and_then(|key| matched.get(&key)).copied().unwrap_or(0);
+            let matches = key.and_then(|key| matched.get(&key)).cloned().unwrap_or_default();
             random.insert(rule, Random { not, matches });
         }
         let frames: Vec<(&str, Option<MacAddr>)> = run
@@ -105,6 +112,8 @@ impl SendReplay {
             .collect();
         SendReplay {
             random,
+            begun: Vec::new(),
+            last: None,
             conntrack: run.conntrack.clone(),
             nexthops: nexthops(&ns.config, &frames),
             ids: ids.into_iter(),
@@ -115,8 +124,9 @@ impl SendReplay {
     /// Whether the random half of a rule came out true: the rule matched, or its statistic is inverted and it did not.
     fn statistic(&mut self, rule: RuleId) -> Option<u32> {
         let random = self.random.get_mut(&rule)?;
-        let hit = random.matches > 0;
-        random.matches = random.matches.saturating_sub(1);
+        let matches = random.matches.entry(self.begun.last().copied().unwrap_or(0)).or_default();
+        let hit = *matches > 0;
+        *matches = matches.saturating_sub(1);
         Some(u32::from(hit != random.not))
     }
 
@@ -176,5 +186,12 @@ impl Choice for SendReplay {
             ChoicePoint::IpId => self.ids.next().map(u32::from),
         };
         seen.unwrap_or_else(|| self.otherwise.choose(point))
+    }
+
+    fn begin(&mut self, parent: Option<u32>, copy: bool) {
+        let of = parent.filter(|_| copy).and_then(|parent| self.begun.get(parent as usize)).copied();
+        let number = of.unwrap_or_else(|| self.last.map_or(0, |last| last + 1));
+        self.last = self.last.max(Some(number));
+        self.begun.push(number);
     }
 }

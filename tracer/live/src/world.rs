@@ -370,6 +370,10 @@ impl World {
                     perf.drain();
                 }
                 let bytes = send.packet.l3();
+                // The socket's, not the header's, is what the first route lookup sees; of any other socket the two are the same.
+                let tos = i32::from(bytes.get(1).copied().unwrap_or(0));
+                setsockopt(&socket, sockopt::Ipv4Tos, &tos)
+                    .map_err(|errno| failed(format!("IP_TOS: {errno}")))?;
                 let dst = bytes.get(16..20).and_then(|b| <[u8; 4]>::try_from(b).ok()).unwrap_or([0; 4]);
                 let to = SockaddrIn::from(SocketAddrV4::new(dst.into(), 0));
                 send_error = sendto(socket.as_raw_fd(), bytes, &to, MsgFlags::empty()).err();

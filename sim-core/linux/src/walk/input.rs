@@ -71,11 +71,16 @@ fn key(ns: &NetNs, skb: &Skb, dev: DevId) -> FlowKey {
         tos: skb.ip.tos,
         ..FlowKey::default()
     };
+    dissect(ns, skb, &mut key);
+    key
+}
+
+/// `fib4_rules_early_flow_dissect`: protocol and ports, if a routing rule looks at them.
+pub(super) fn dissect(ns: &NetNs, skb: &Skb, key: &mut FlowKey) {
     if ns.fib.needs_ports() {
         key.protocol = skb.ip.protocol;
         (key.sport, key.dport) = ports(&skb.ip, skb.l4());
     }
-    key
 }
 
 /// Groups that the namespace has joined, as far as that is known: every device is in 224.0.0.1.

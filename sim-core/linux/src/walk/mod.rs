@@ -183,6 +183,7 @@ pub fn walk<S: Sink>(
     let backend_untold = ns.netfilter.backend_assumed();
     let mut cx = Cx { ns, state, choice, sink, made: Vec::new(), undecided: None, backend_untold };
     let mut visits = 0;
+    cx.choice.begin(None, false);
     let first = match inject {
         Inject::Rx { dev, mut packet } => {
             as_neighbour(ns, dev, &mut packet);
@@ -209,6 +210,7 @@ pub fn walk<S: Sink>(
     let mut number = 0;
     while let Some((parent, made)) = queue.pop_front() {
         number += 1;
+        cx.choice.begin(Some(parent), made.skb.made_by == MadeBy::Copy);
         cx.sink.begin(Some(parent), &made.skb);
         for step in made.steps {
             cx.sink.step(&made.skb, step);

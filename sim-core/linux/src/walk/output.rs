@@ -296,7 +296,7 @@ pub(super) fn local_out<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Nex
 fn harder_key(ns: &NetNs, skb: &Skb) -> (FlowKey, bool) {
     let kind = ns.fib.addr_type(skb.ip.src, None);
     let keep = matches!(kind, AddrType::Local | AddrType::Unicast);
-    let key = FlowKey {
+    let mut key = FlowKey {
         dst: skb.ip.dst,
         src: if keep { skb.ip.src } else { 0 },
         oif: skb.sk.and_then(|sk| sk.bound_dev),
@@ -304,6 +304,8 @@ fn harder_key(ns: &NetNs, skb: &Skb) -> (FlowKey, bool) {
         tos: skb.ip.tos,
         ..FlowKey::default()
     };
+    // Even of a raw socket's packet, which was first routed without.
+    input::dissect(ns, skb, &mut key);
     (key, keep)
 }
 
