@@ -18,12 +18,9 @@ pub(crate) enum Listing {
     Ping,
 }
 
-/// Reads a file; whether it is whole, so that what does not stand in it is not there.
+/// Reads a file; whether it is whole, so that what does not stand in it is not there. Where nothing is known of other sockets (no file `ss`), what
+/// listens is an assumption, and the file is checked only.
 pub(crate) fn read(reader: &mut Reader<'_>, text: &[u8], listing: Listing) -> bool {
-    if reader.config.sockets.is_none() {
-        reader.note(0, "not used: nothing is known of other sockets (no file ss)");
-        return false;
-    }
     let mut lines = reader.lines(text).into_iter();
     let mut whole = text.ends_with(b"\n");
     match lines.next() {
