@@ -235,8 +235,11 @@ fn with_lines() -> Files {
     all
 }
 
+/// Settings, sockets, connections, sets with their elements.
+type Held = (Vec<(String, String)>, Vec<String>, Vec<String>, Vec<String>);
+
 /// What is read of the files of lines, but the lines where it stands and elements that are lost.
-fn held(bundle: &Bundle) -> (Vec<(String, String)>, Vec<String>, Vec<String>, Vec<String>) {
+fn held(bundle: &Bundle) -> Held {
     let config = &bundle.host.config;
     let mut sets: Vec<String> = Vec::new();
     for set in &config.sets {
