@@ -149,6 +149,8 @@ impl World {
         let node = Namespace::new()?;
         quiet();
         let _ = std::fs::write("/proc/sys/net/ipv4/tcp_synack_retries", "0");
+        // Who may have ping sockets: this process.
+        let _ = std::fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647");
         tool("ip", &["-batch", "-"], &program::make_devices(config, &peer.path())?, &[])?;
         for device in &config.devices {
             // An unresolved neighbour fails after one question and the shortest time there is (10 ms), not after three and seconds;
@@ -308,17 +310,21 @@ impl World {
             if wanted.remote.is_some() {
                 return Err(unsupported(format!("a connected socket on port {}", wanted.port)));
             }
-            let kind = match wanted.protocol {
-                6 if wanted.listening => SockType::Stream,
-                17 => SockType::Datagram,
+            let (kind, protocol) = match wanted.protocol {
+                6 if wanted.listening => (SockType::Stream, None),
+                17 => (SockType::Datagram, None),
+                // A ping socket, whose port is the identifier.
+                1 if wanted.port != 0 => (SockType::Datagram, Some(SockProtocol::Icmp)),
                 6 => continue,
                 other => return Err(unsupported(format!("a socket of protocol {other}"))),
             };
             let told = |errno: Errno| failed(format!("socket on port {}: {errno}", wanted.port));
-            let fd = socket(AddressFamily::Inet, kind, SockFlag::SOCK_CLOEXEC, None).map_err(told)?;
+            let fd = socket(AddressFamily::Inet, kind, SockFlag::SOCK_CLOEXEC, protocol).map_err(told)?;
             setsockopt(&fd, sockopt::ReuseAddr, &true).map_err(told)?;
-            // Processes may share a port, and sockets of any and of one address stand beside each other.
-            setsockopt(&fd, sockopt::ReusePort, &true).map_err(told)?;
+            if protocol.is_none() {
+                // Processes may share a port, and sockets of any and of one address stand beside each other.
+                setsockopt(&fd, sockopt::ReusePort, &true).map_err(told)?;
+            }
             if let Some(dev) = &wanted.dev {
                 setsockopt(&fd, sockopt::BindToDevice, &dev.into()).map_err(told)?;
             }
