@@ -139,3 +139,18 @@ fn files_can_be_held_in_the_head() {
         assert!(lines <= 900, "{} has {lines} lines: split it by concept", file.display());
     }
 }
+
+#[test]
+fn the_map_names_every_module() {
+    let map = fs::read_to_string(repo_root().join("docs/ARCHITECTURE.md")).expect("the map is there");
+    let quoted: BTreeSet<&str> =
+        map.split('`').skip(1).step_by(2).flat_map(|words| words.split(['/', ' '])).collect();
+    for folder in ["sim-core/packet", "sim-core/linux", "tracer/scenario", "tracer/report", "tracer/live"] {
+        for entry in fs::read_dir(repo_root().join(folder).join("src")).expect("sources").flatten() {
+            let path = entry.path();
+            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+            let named = ["lib", "tests", "testing", "snapshots"].contains(&name.as_str());
+            assert!(named || quoted.contains(name.as_str()), "docs/ARCHITECTURE.md: {folder} has {name}");
+        }
+    }
+}
