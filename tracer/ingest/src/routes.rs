@@ -160,6 +160,10 @@ pub(crate) fn route_text(reader: &mut Reader<'_>, text: &[u8]) -> RouteText {
         }
         let locked = line.contains(" mtu lock ");
         let words: Vec<&str> = line.split_whitespace().collect();
+        // `default` may be of IPv6; what is has a preference.
+        if words.contains(&"pref") {
+            continue;
+        }
         let dst =
             words.iter().find(|word| kind(word).is_none()).and_then(|word| json::prefix(word, Family::V4));
         let after =
@@ -201,7 +205,9 @@ pub(crate) fn routes(reader: &mut Reader<'_>, text: &[u8], family: Family, besid
         match route(reader, &object, family, beside) {
             Ok(mut route) => {
                 let key = (route.dst, route.table, route.tos, route.metric);
-                if let Some(line) = lines.and_then(|lines| lines.get(&key)) {
+                if let Some(line) =
+                    lines.and_then(|lines| lines.get(&key)).filter(|_| route.dst.addr().is_ipv4())
+                {
                     route.source = *line;
                 }
                 reader.config.routes.push(route);
@@ -219,6 +225,29 @@ pub(crate) fn routes(reader: &mut Reader<'_>, text: &[u8], family: Family, besid
     }
 }
 
+/// Which family a route is of: `ip -j route show table all` prints both, and `default` does not tell. Routes of IPv6 have a preference, and where
+/// they have addresses these tell.
+fn route_family(object: &Object, dst: &str, told: Family) -> Result<Family, String> {
+    let of =
+        |text: &str| text.split('/').next().and_then(|addr| addr.parse::<IpAddr>().ok()).map(|a| family(&a));
+    // `via` is a gateway of the other family.
+    let own = ["gateway", "prefsrc"].into_iter().find_map(|key| of(&object.text(key)?));
+    let nexthop = || object.list("nexthops").iter().find_map(|one| of(one.get("gateway")?.as_str()?));
+    if let Some(family) = of(dst).or(own).or_else(nexthop) {
+        return Ok(family);
+    }
+    if told == Family::V6 || object.has("pref") {
+        return Ok(Family::V6);
+    }
+    // What of IPv4 goes to a device without a gateway has a scope, and what goes nowhere has no device: that of IPv6 has one.
+    if object.has("dev") && !object.has("scope") && !object.has("via") {
+        return Err(format!(
+            "whether the route {dst} is of IPv4 or IPv6 is not told (`ip -4 -j route` does)"
+        ));
+    }
+    Ok(Family::V4)
+}
+
 fn route(
     reader: &mut Reader<'_>,
     object: &Object,
@@ -226,6 +255,7 @@ fn route(
     beside: &Beside<'_>,
 ) -> Result<Route, String> {
     let dst_text = object.text("dst").ok_or("a route without dst")?;
+    let family = route_family(object, &dst_text, family)?;
     let dst = json::prefix(&dst_text, family).ok_or_else(|| format!("'{dst_text}' is no destination"))?;
     let kind_text = object.text("type").unwrap_or_else(|| "unicast".to_owned());
     let kind = kind(&kind_text).ok_or_else(|| format!("route type '{kind_text}' is not known"))?;

@@ -409,7 +409,9 @@ fn route(route: &Route) -> Value {
     if route.protocol != "boot" {
         map.insert("protocol".into(), json!(route.protocol));
     }
-    if route.scope != 0 {
+    // Without it, nothing would tell a default route by a device from one of IPv6.
+    let by_device = route.nexthops.first().is_some_and(|hop| hop.via.is_none());
+    if route.scope != 0 || by_device {
         map.insert("scope".into(), json!(scope(route.scope)));
     }
     if let Some(prefsrc) = route.prefsrc {

@@ -458,10 +458,32 @@ fn every_bundle_of_the_scenarios_is_read_without_a_remark() {
 
 #[test]
 fn the_text_of_routes_tells_locked_mtus() {
-    let json = br#"[{"dst":"10.0.0.0/8","dev":"a","metrics":[{"mtu":1400}]},{"dst":"10.0.0.0/8","dev":"a","metric":5,"metrics":[{"mtu":1400}]},{"dst":"default","dev":"a","table":"7","metrics":[{"mtu":1300}]}]"#;
+    let json = br#"[{"dst":"10.0.0.0/8","dev":"a","metrics":[{"mtu":1400}]},{"dst":"10.0.0.0/8","dev":"a","metric":5,"metrics":[{"mtu":1400}]},{"dst":"default","dev":"a","scope":"link","table":"7","metrics":[{"mtu":1300}]}]"#;
     let text = b"10.0.0.0/8 dev a scope link mtu 1400 \n10.0.0.0/8 dev a metric 5 mtu lock 1400 \ndefault dev a table 7 mtu lock 1300 \n";
     let bundle = read_files("t", [("ip-route.json", json.as_slice()), ("ip-route", text)]).unwrap();
     assert_eq!(bundle.remarks().collect::<Vec<_>>(), []);
     let locks: Vec<_> = bundle.host.config.routes.iter().map(|r| (r.mtu, r.mtu_lock)).collect();
     assert_eq!(locks, [(Some(1400), false), (Some(1400), true), (Some(1300), true)]);
+}
+
+/// Printed by `ip -j route show table all` of a node with both families (but the last one, which tells nothing).
+#[test]
+fn routes_of_both_families_are_told_apart() {
+    let json = br#"[{"dst":"default","gateway":"192.0.2.254","dev":"eth0","metric":2000,"flags":[]},
+{"type":"unreachable","dst":"default","metric":7,"flags":[]},
+{"dst":"192.0.2.0/24","dev":"eth0","protocol":"kernel","scope":"link","prefsrc":"192.0.2.1","flags":[]},
+{"type":"unreachable","dst":"default","dev":"lo","protocol":"kernel","metric":1024,"flags":[],"metrics":[{"error":-101}],"pref":"medium"},
+{"dst":"default","gateway":"fe80::1","dev":"eth0","protocol":"ra","metric":100,"flags":[],"pref":"medium"},
+{"type":"multicast","dst":"ff00::/8","dev":"eth0","table":"local","protocol":"kernel","metric":256,"flags":[],"pref":"medium"},
+{"dst":"default","dev":"tun0","metric":1024,"flags":[],"pref":"medium"}]"#;
+    let text = b"default dev tun0 metric 1024 mtu lock 1300 pref medium \ndefault via 192.0.2.254 dev eth0 metric 2000 \n";
+    let bundle = read_files("t", [("ip-route.json", json.as_slice()), ("ip-route", text)]).unwrap();
+    assert_eq!(bundle.remarks().collect::<Vec<_>>(), []);
+    let v4: Vec<_> = bundle.host.config.routes.iter().map(|r| r.dst.addr().is_ipv4()).collect();
+    assert_eq!(v4, [true, true, true, false, false, false, false]);
+
+    let json = br#"[{"dst":"default","dev":"tun0","metric":5,"flags":[]}]"#;
+    let bundle = read_files("t", [("ip-route.json", json.as_slice())]).unwrap();
+    assert!(bundle.host.config.routes.is_empty());
+    assert!(bundle.host.config.unmodelled.iter().any(|u| u.what.contains("is not told")));
 }
