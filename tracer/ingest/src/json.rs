@@ -87,6 +87,41 @@ pub(crate) fn number_u32(value: &Value) -> Option<u32> {
     number(value)?.try_into().ok()
 }
 
+/// A TOS byte: a number, or what the tools call it (`rt_dsfield` of newer and older ones).
+pub(crate) fn tos(value: &Value) -> Option<u8> {
+    if let Some(number) = number(value) {
+        return number.try_into().ok();
+    }
+    Some(match value.as_str()? {
+        "default" => 0,
+        "mincost" => 0x02,
+        "reliability" => 0x04,
+        "throughput" => 0x08,
+        "lowdelay" => 0x10,
+        "CS1" => 0x20,
+        "AF11" => 0x28,
+        "AF12" => 0x30,
+        "AF13" => 0x38,
+        "CS2" => 0x40,
+        "AF21" => 0x48,
+        "AF22" => 0x50,
+        "AF23" => 0x58,
+        "CS3" => 0x60,
+        "AF31" => 0x68,
+        "AF32" => 0x70,
+        "AF33" => 0x78,
+        "CS4" => 0x80,
+        "AF41" => 0x88,
+        "AF42" => 0x90,
+        "AF43" => 0x98,
+        "CS5" => 0xa0,
+        "EF" => 0xb8,
+        "CS6" => 0xc0,
+        "CS7" => 0xe0,
+        _ => return None,
+    })
+}
+
 pub(crate) fn address(value: &Value) -> Option<IpAddr> {
     value.as_str()?.parse().ok()
 }
@@ -258,5 +293,20 @@ impl Scan<'_> {
             self.step();
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tos;
+
+    #[test]
+    fn a_tos_is_a_number_or_a_name() {
+        assert_eq!(tos(&"CS1".into()), Some(0x20));
+        assert_eq!(tos(&"lowdelay".into()), Some(0x10));
+        assert_eq!(tos(&"0xb8".into()), Some(0xb8));
+        assert_eq!(tos(&16.into()), Some(16));
+        assert_eq!(tos(&"0x100".into()), None);
+        assert_eq!(tos(&"CS9".into()), None);
     }
 }

@@ -172,9 +172,13 @@ pub(crate) fn route_text(reader: &mut Reader<'_>, text: &[u8]) -> RouteText {
             None => Some(0),
             Some(text) => json::number(&serde_json::Value::from(text)).and_then(|n| u32::try_from(n).ok()),
         };
-        match (dst, after("table").map_or(Some(254), table), number_after("tos"), number_after("metric")) {
+        let tos = match after("tos") {
+            None => Some(0),
+            Some(text) => json::tos(&serde_json::Value::from(text)),
+        };
+        match (dst, after("table").map_or(Some(254), table), tos, number_after("metric")) {
             (Some(dst), Some(table), Some(tos), Some(metric)) => {
-                let key = (dst, table, u8::try_from(tos).unwrap_or(0), metric);
+                let key = (dst, table, tos, metric);
                 found.lines.entry(key).or_insert(reader.at(number));
                 if locked {
                     found.locked.insert(key);
@@ -266,9 +270,7 @@ fn route(
     let scope = devices::scope(&scope_text).ok_or_else(|| format!("scope '{scope_text}' is not known"))?;
     let tos = match object.map.get("tos") {
         None => 0,
-        Some(value) => json::number(value)
-            .and_then(|n| u8::try_from(n).ok())
-            .ok_or_else(|| format!("tos {value} cannot be read"))?,
+        Some(value) => json::tos(value).ok_or_else(|| format!("tos {value} cannot be read"))?,
     };
     let metric = match object.map.get("metric") {
         None => 0,

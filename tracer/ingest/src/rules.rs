@@ -140,7 +140,7 @@ fn rule(reader: &mut Reader<'_>, object: &Object, family: Family) -> Result<Rout
         iif: object.text("iif"),
         oif: object.text("oif"),
         fwmark,
-        tos: selector(object, "tos", narrow::<u8>)?,
+        tos: selector(object, "tos", json::tos)?,
         ip_protocol: selector(object, "ipproto", |value| ip_protocol(&json::text(value)?))?,
         sport: range(object, "sport", "sport_start", "sport_end")?,
         dport: range(object, "dport", "dport_start", "dport_end")?,

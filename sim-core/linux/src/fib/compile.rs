@@ -1,5 +1,6 @@
 //! From the configuration to tables: nexthops resolved, the kernel's own routes derived where they were not given.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -235,7 +236,7 @@ pub(super) fn compile(
         fib.routes.push(FibRoute {
             kind: route.kind,
             table: route.table,
-            tos: route.tos & rule::TOS_MASK,
+            tos: route.tos & rule::DSCP_MASK,
             metric: route.metric,
             scope: route.scope,
             prefsrc: match route.prefsrc {
@@ -248,10 +249,10 @@ pub(super) fn compile(
         });
     }
     fib.derived = derived;
-    // Higher TOS first, then lower metric, then (in the shared trie of local and main) the higher table, then as given.
+    // `fib_find_alias`: the higher table first (in the trie that local and main share), then higher TOS, then lower metric, then as given.
     entries.sort_by_key(|&(position, ..)| {
         let route = &fib.routes[position as usize];
-        (std::cmp::Reverse(route.tos), route.metric, std::cmp::Reverse(route.table), position)
+        (Reverse(route.table), Reverse(route.tos), route.metric, position)
     });
     let local = |table| table == TABLE_LOCAL || !fib.custom_rules && table == TABLE_MAIN;
     let broadcasts = entries.iter().filter(|&&(position, ..)| {

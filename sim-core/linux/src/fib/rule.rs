@@ -11,8 +11,12 @@ use crate::config::{NetNsConfig, RoutingAction, RoutingRule};
 use crate::diag::Diagnostic;
 use crate::ids::DevId;
 
-/// The bits of the TOS byte that a `tos` selector compares (`INET_DSCP_LEGACY_TOS_MASK`).
+/// The bits of a packet's TOS byte that routing compares (`INET_DSCP_LEGACY_TOS_MASK`). Routes and rules keep all of [`DSCP_MASK`], so one that
+/// asks for a higher bit never matches.
 pub(super) const TOS_MASK: u8 = 0x1c;
+
+/// `INET_DSCP_MASK`.
+pub(super) const DSCP_MASK: u8 = 0xfc;
 
 /// A device that a rule asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
