@@ -112,7 +112,7 @@ RULES
 }
 
 # Settings that decide about packets; the rest of `sysctl -a` is noise here.
-settings='net\.(ipv4\.(ip_forward|ip_default_ttl|ip_forward_use_pmtu|icmp_|fwmark_reflect|fib_multipath)|ipv4\.conf\.[^ ]*\.(forwarding|rp_filter|accept_local|route_localnet|src_valid_mark|proxy_arp|send_redirects|shared_media|arp_ignore|arp_filter|accept_source_route|bc_forwarding|ignore_routes_with_linkdown|drop_unicast_in_l2_multicast) |netfilter\.nf_conntrack_|bridge\.)'
+settings='net\.(ipv4\.(ip_forward|ip_default_ttl|ip_forward_use_pmtu|icmp_|fwmark_reflect|fib_multipath)|ipv4\.conf\.[^ ]*\.(forwarding|rp_filter|accept_local|route_localnet|src_valid_mark|proxy_arp|proxy_arp_pvlan|send_redirects|shared_media|arp_ignore|arp_filter|accept_source_route|bc_forwarding|ignore_routes_with_linkdown|drop_unicast_in_l2_multicast) |netfilter\.nf_conntrack_|bridge\.)'
 
 collect() {
   local bundle="$here/bundle"

@@ -51,6 +51,15 @@ pub struct NetNsConfig {
     pub missing: Vec<MissingState>,
 }
 
+impl NetNsConfig {
+    /// Whether a device is a bridge that asks for netfilter itself, and can have it: bridge netfilter is there, as its settings show.
+    pub fn calls_iptables(&self, device: &Device) -> bool {
+        matches!(device.kind, DeviceKind::Bridge { nf_call_iptables: true, .. })
+            && (self.sysctls.contains_key("net.bridge.bridge-nf-call-iptables")
+                || self.missing.contains(&MissingState::Sysctls))
+    }
+}
+
 /// One backend's rules of one family.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Ruleset {
@@ -196,6 +205,8 @@ pub enum DeviceKind {
     Bridge {
         /// `vlan_filtering 1`: not modelled.
         vlan_filtering: bool,
+        /// `nf_call_iptables 1`: its IPv4 frames pass netfilter even where the setting of the namespace is off.
+        nf_call_iptables: bool,
     },
     /// Everything else, by the name that `ip -d link` gives the kind.
     Other(String),

@@ -3,7 +3,7 @@
 use pktwalk_packet::verify::whole_sum_ok;
 use pktwalk_packet::{Ipv4Fields, Packet};
 
-use crate::ids::{CtId, DevId, RouteId};
+use crate::ids::{CtId, DevId, RouteId, RuleId};
 use crate::iptables::ast::PktType;
 
 /// A packet under way. Marks and conntrack live here, not in the bytes.
@@ -77,16 +77,40 @@ pub enum SkbCt {
     },
 }
 
-/// A conntrack template (`nf_ct_tmpl_alloc`), attached by `CT` in the raw table.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+/// A conntrack template (`nf_ct_tmpl_alloc`), attached by `CT` in the raw table. Every packet of the rule has the same one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct CtTemplate {
+    /// Whose it is.
+    pub rule: RuleId,
+    /// The zone; `None`: what the packet's mark is when conntrack looks it up, whatever it was at the rule (`NF_CT_FLAG_MARK`).
+    pub zone: Option<u16>,
+    /// Whether the zone is for the original direction.
+    pub original: bool,
+    /// Whether it is for the reply direction.
+    pub reply: bool,
+}
+
+impl CtTemplate {
+    /// `nf_ct_zone_tmpl`.
+    pub fn zones(self, mark: u32) -> CtZones {
+        let zone = self.zone.unwrap_or(mark as u16);
+        CtZones {
+            zone_original: if self.original { zone } else { 0 },
+            zone_reply: if self.reply { zone } else { 0 },
+        }
+    }
+}
+
+/// The zones of both directions of a connection (`struct nf_conntrack_zone`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct CtZones {
     /// Zone of the original direction.
     pub zone_original: u16,
     /// Zone of the reply direction.
     pub zone_reply: u16,
 }
 
-impl CtTemplate {
+impl CtZones {
     /// The zone's number, whichever directions it is for (`nf_conntrack_zone.id`).
     pub fn zone_id(self) -> u16 {
         self.zone_original.max(self.zone_reply)

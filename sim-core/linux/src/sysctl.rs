@@ -258,9 +258,9 @@ impl Sysctls {
         self.all.proxy_arp != 0 || self.dev(dev).proxy_arp != 0
     }
 
-    /// As proxy_arp, for what is behind the same device (`IN_DEV_PROXY_ARP_PVLAN`: the device's own).
+    /// As proxy_arp, for what is behind the same device (`IN_DEV_PROXY_ARP_PVLAN`: either).
     pub fn proxy_arp_pvlan(&self, dev: DevId) -> bool {
-        self.dev(dev).proxy_arp_pvlan != 0
+        self.all.proxy_arp_pvlan != 0 || self.dev(dev).proxy_arp_pvlan != 0
     }
 
     /// Sends ICMP redirects (`IN_DEV_TX_REDIRECTS`: either).

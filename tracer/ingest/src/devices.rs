@@ -217,8 +217,10 @@ fn kind(
         (_, Some("dummy")) => DeviceKind::Dummy,
         (_, Some("bridge")) => {
             let data = object.object("linkinfo").and_then(|info| info.object("info_data"));
+            let on = |key: &str| data.as_ref().and_then(|data| data.number(key)).is_some_and(|n| n != 0);
             DeviceKind::Bridge {
-                vlan_filtering: data.and_then(|data| data.number("vlan_filtering")).is_some_and(|n| n != 0),
+                vlan_filtering: on("vlan_filtering"),
+                nf_call_iptables: on("nf_call_iptables"),
             }
         }
         (_, Some(other)) => DeviceKind::Other(other.to_owned()),

@@ -271,8 +271,12 @@ fn link(device: &Device, config: &NetNsConfig) -> Value {
     if let Some(kind) = kind {
         info.insert("info_kind".into(), json!(kind));
     }
-    if let DeviceKind::Bridge { vlan_filtering } = device.kind {
-        info.insert("info_data".into(), json!({"vlan_filtering": u8::from(vlan_filtering)}));
+    if let DeviceKind::Bridge { vlan_filtering, nf_call_iptables } = device.kind {
+        let data = json!({
+            "vlan_filtering": u8::from(vlan_filtering),
+            "nf_call_iptables": u8::from(nf_call_iptables),
+        });
+        info.insert("info_data".into(), data);
     }
     let master = device.master.as_ref().and_then(|name| config.devices.iter().find(|d| d.name == *name));
     if master.is_some_and(|master| matches!(master.kind, DeviceKind::Bridge { .. })) {

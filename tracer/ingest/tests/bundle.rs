@@ -123,7 +123,7 @@ fn a_real_world_is_read_back() {
         (true, true, false, false)
     );
     assert!(!v2.port.forwarding && !v2.carrier, "its other end is down");
-    assert_eq!(device("br0").kind, DeviceKind::Bridge { vlan_filtering: false });
+    assert_eq!(device("br0").kind, DeviceKind::Bridge { vlan_filtering: false, nf_call_iptables: false });
 
     let addresses: Vec<_> = eth0
         .addresses

@@ -37,17 +37,19 @@ pub(crate) fn make_devices(config: &NetNsConfig, peer: &str) -> Result<String, E
                     "link add {name} index {index} {mac} type veth peer name {other} netns {peer}"
                 );
             }
-            DeviceKind::Bridge { vlan_filtering: false } => {
+            DeviceKind::Bridge { vlan_filtering: false, .. } => {
                 // Ports forward at once, and the bridge says nothing of its own.
+                let netfilter = u8::from(config.calls_iptables(device));
                 let _ = writeln!(
                     text,
-                    "link add {name} index {index} {mac} type bridge forward_delay 0 mcast_snooping 0"
+                    "link add {name} index {index} {mac} type bridge forward_delay 0 mcast_snooping 0 \
+                     nf_call_iptables {netfilter}"
                 );
             }
             DeviceKind::Dummy => {
                 let _ = writeln!(text, "link add {name} index {index} {mac} type dummy");
             }
-            DeviceKind::Bridge { vlan_filtering: true } => {
+            DeviceKind::Bridge { vlan_filtering: true, .. } => {
                 return Err(unsupported(format!("bridge {name} filters VLANs")));
             }
         }

@@ -101,7 +101,7 @@ fn netlink_failed(error: ReadError) -> EngineError {
 
 /// What cannot be changed once a world stands.
 fn same_devices(left: &NetNsConfig, right: &NetNsConfig) -> bool {
-    let shape = |device: &Device| {
+    let shape = |config: &NetNsConfig, device: &Device| {
         let veth = has_peer(device);
         (
             device.name.clone(),
@@ -109,11 +109,12 @@ fn same_devices(left: &NetNsConfig, right: &NetNsConfig) -> bool {
             device.mac,
             device.master.clone(),
             veth,
+            config.calls_iptables(device),
             (!veth).then(|| device.kind.clone()),
         )
     };
     left.devices.len() == right.devices.len()
-        && left.devices.iter().zip(&right.devices).all(|(left, right)| shape(left) == shape(right))
+        && left.devices.iter().zip(&right.devices).all(|(a, b)| shape(left, a) == shape(right, b))
 }
 
 fn has_nat(config: &NetNsConfig) -> bool {

@@ -57,7 +57,7 @@ impl Names for NetNsNames<'_> {
         let device = self.ns.config.devices.get(dev.index());
         let text = match device.map(|device| &device.kind) {
             Some(DeviceKind::Other(kind)) => format!("a device of kind {kind}"),
-            Some(DeviceKind::Bridge { vlan_filtering: true }) => "a bridge that filters VLANs".to_owned(),
+            Some(DeviceKind::Bridge { vlan_filtering: true, .. }) => "a bridge that filters VLANs".to_owned(),
             _ => "a device of a kind that is not modelled".to_owned(),
         };
         Described { text, location: device.and_then(|device| self.location(device.source)) }

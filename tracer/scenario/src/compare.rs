@@ -179,16 +179,20 @@ fn compare_send(send: usize, left: &SendRun, right: &SendRun, differences: &mut 
                 .conntrack
                 .iter()
                 .map(|entry| {
-                    format!(
-                        "{} reply {} mark {:#x} status {:#x} {}",
+                    let mut line = format!(
+                        "{} reply {} mark {:#x} status {:#x}",
                         pktwalk_report::flow::tuple_line(&entry.original),
                         pktwalk_report::flow::tuple_line(&entry.reply),
                         entry.mark,
                         entry.status,
-                        entry.tcp_state.as_deref().unwrap_or("")
-                    )
-                    .trim_end()
-                    .to_owned()
+                    );
+                    if entry.zone != 0 {
+                        line.push_str(&format!(" zone {}", entry.zone));
+                    }
+                    if let Some(state) = &entry.tcp_state {
+                        line.push_str(&format!(" {state}"));
+                    }
+                    line
                 })
                 .collect();
             if entries.is_empty() { "none".to_owned() } else { entries.join("; ") }

@@ -4,7 +4,7 @@ use super::sctp::SctpTrack;
 use super::tcp::TcpTrack;
 use super::tuple::{CtDirection, CtTuple};
 use crate::ids::DevId;
-use crate::skb::CtTemplate;
+use crate::skb::CtZones;
 
 /// `IPS_*` status bits.
 pub mod status {
@@ -146,8 +146,8 @@ impl CtEntry {
     }
 
     /// The zones of both directions.
-    pub fn zones(&self) -> CtTemplate {
-        CtTemplate { zone_original: self.zone_original, zone_reply: self.zone_reply }
+    pub fn zones(&self) -> CtZones {
+        CtZones { zone_original: self.zone_original, zone_reply: self.zone_reply }
     }
 
     /// The state of an SCTP connection as `conntrack -L` prints it.

@@ -32,7 +32,7 @@ use crate::ids::CtId;
 use crate::netfilter::{HookState, HookVerdict};
 use crate::netns::Cx;
 use crate::reason::{Because, DropCode, End, Locus};
-use crate::skb::{CtInfo, CtTemplate, Skb, SkbCt};
+use crate::skb::{CtInfo, CtZones, Skb, SkbCt};
 use crate::trace::{CtResult, Sink, Step};
 use packet::Transport;
 use track::{Icmp, Tracked, invalid};
@@ -56,7 +56,7 @@ pub(crate) fn conntrack_in<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &mut
         SkbCt::Entry { .. } => CtResult::Kept,
         SkbCt::Untracked => CtResult::Untracked,
         SkbCt::None | SkbCt::Attached => {
-            let zones = skb.ct_template.take().unwrap_or_default();
+            let zones = skb.ct_template.take().map(|template| template.zones(skb.mark)).unwrap_or_default();
             let check = hook == Hook::Prerouting && cx.ns.ct.checksum;
             match find(&mut cx.state.ct, &cx.ns.ct, skb, zones, check, cx.state.now_ns, hook) {
                 Outcome::Entry { id, info, created } => {
@@ -76,7 +76,7 @@ fn find(
     table: &mut Conntrack,
     settings: &CtSettings,
     skb: &Skb,
-    zones: CtTemplate,
+    zones: CtZones,
     check: bool,
     now_ns: u64,
     hook: Hook,
@@ -148,7 +148,7 @@ fn create(
     table: &mut Conntrack,
     settings: &CtSettings,
     tuple: CtTuple,
-    zones: CtTemplate,
+    zones: CtZones,
     transport: &Transport<'_>,
     now_ns: u64,
     hook: Hook,

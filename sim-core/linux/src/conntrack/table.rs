@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use super::tuple::{CtDirection, CtL4, CtTuple};
-use super::{CtEntry, CtTemplate, status};
+use super::{CtEntry, CtZones, status};
 use crate::ids::CtId;
 
 /// What finds one direction of a confirmed entry: tuple, direction and zone, packed. The protocol says which kind of [`CtL4`] it is.
@@ -45,7 +45,7 @@ struct SourceKey {
 }
 
 impl SourceKey {
-    fn new(tuple: &CtTuple, zones: CtTemplate) -> SourceKey {
+    fn new(tuple: &CtTuple, zones: CtZones) -> SourceKey {
         SourceKey {
             src: tuple.src,
             part: tuple.src_part(),
@@ -169,7 +169,7 @@ impl Conntrack {
     }
 
     /// The confirmed entry that a packet of this tuple belongs to, expired or not, and the direction (`__nf_conntrack_find_get`).
-    fn find(&self, tuple: &CtTuple, zones: CtTemplate) -> Option<(CtId, CtDirection)> {
+    fn find(&self, tuple: &CtTuple, zones: CtZones) -> Option<(CtId, CtDirection)> {
         let original = Key::new(tuple, CtDirection::Original, zones.zone_original);
         if let Some(id) = self.by_tuple.get(&original) {
             // Of a host that talks to itself from and to one port, both directions are the same. The reply direction was put into the
@@ -187,7 +187,7 @@ impl Conntrack {
     pub(crate) fn lookup(
         &mut self,
         tuple: &CtTuple,
-        zones: CtTemplate,
+        zones: CtZones,
         now_ns: u64,
     ) -> Option<(CtId, CtDirection)> {
         loop {
@@ -230,7 +230,7 @@ impl Conntrack {
         &mut self,
         tuple: &CtTuple,
         zone: u16,
-        zones: CtTemplate,
+        zones: CtZones,
         now_ns: u64,
     ) -> Option<CtId> {
         let directions =
@@ -252,7 +252,7 @@ impl Conntrack {
     pub(crate) fn of_source(
         &self,
         tuple: &CtTuple,
-        zones: CtTemplate,
+        zones: CtZones,
     ) -> impl Iterator<Item = (CtId, &CtEntry)> {
         let ids = self.by_source.get(&SourceKey::new(tuple, zones)).map_or(&[][..], |ids| ids);
         ids.iter().rev().filter_map(|id| Some((*id, self.entries.get(id.index())?)))

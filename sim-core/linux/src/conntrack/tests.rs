@@ -5,7 +5,9 @@ use pktwalk_packet::{EtherType, Ipv4Fields, Packet, checksum, tcp_flag};
 use super::*;
 use crate::choice::Seeded;
 use crate::config::NetNsConfig;
+use crate::ids::RuleId;
 use crate::netns::{NetNs, NetNsState};
+use crate::skb::CtTemplate;
 use crate::trace::NullSink;
 
 const CLIENT: u32 = 0x0a01_0002;
@@ -272,7 +274,7 @@ fn unconfirmed_entries_are_not_found() {
 fn zones_keep_connections_apart() {
     let mut world = World::new(&[]);
     let mut skb = udp(false);
-    skb.ct_template = Some(CtTemplate { zone_original: 5, zone_reply: 0 });
+    skb.ct_template = Some(CtTemplate { rule: RuleId(0), zone: Some(5), original: true, reply: false });
     assert_eq!(world.pass(skb), Some(CtInfo::New));
     assert_eq!(world.pass(udp(true)), Some(CtInfo::EstablishedReply), "the reply direction is in zone 0");
     let mut skb = udp(false);

@@ -9,7 +9,7 @@ use super::table::Conntrack;
 use super::tuple::{CtDirection, CtTuple, proto};
 use super::{sctp, tcp};
 use crate::ids::CtId;
-use crate::skb::{CtInfo, CtTemplate};
+use crate::skb::{CtInfo, CtZones};
 
 /// What a tracker makes of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -168,7 +168,7 @@ pub(super) enum Icmp {
 }
 
 /// Looks at an ICMP packet whose outer header `transport` was taken from.
-pub(super) fn icmp(table: &mut Conntrack, transport: &Transport<'_>, zones: CtTemplate, now_ns: u64) -> Icmp {
+pub(super) fn icmp(table: &mut Conntrack, transport: &Transport<'_>, zones: CtZones, now_ns: u64) -> Icmp {
     let Some(header) = IcmpFields::parse(transport.bytes) else {
         return if transport.is_cut() { Icmp::Cut } else { Icmp::Invalid("ICMP header is cut off") };
     };

@@ -5,7 +5,7 @@ use super::unique::{Chooser, Range};
 use crate::choice::{Choice, ChoicePoint, Seeded};
 use crate::conntrack::tuple::{CtL4, CtTuple, proto};
 use crate::conntrack::{Conntrack, CtEntry};
-use crate::skb::CtTemplate;
+use crate::skb::CtZones;
 use crate::trace::Manip;
 use pktwalk_packet::checksum;
 
@@ -27,7 +27,7 @@ fn connect(table: &mut Conntrack, tuple: CtTuple, range: &Range, manip: Manip) -
         table: &mut probe,
         choice: &mut choice,
         own,
-        zones: CtTemplate::default(),
+        zones: CtZones::default(),
         now_ns: 1,
         chose: false,
     };
@@ -108,7 +108,7 @@ fn the_port_that_the_kernel_took_can_be_replayed() {
         table: &mut table,
         choice: &mut choice,
         own,
-        zones: CtTemplate::default(),
+        zones: CtZones::default(),
         now_ns: 1,
         chose: false,
     };

@@ -5,7 +5,7 @@ use crate::choice::{Choice, ChoicePoint};
 use crate::conntrack::tuple::{CtDirection, CtTuple, proto};
 use crate::conntrack::{Conntrack, TcpState, allows_clash, status};
 use crate::ids::CtId;
-use crate::skb::CtTemplate;
+use crate::skb::CtZones;
 use crate::trace::Manip;
 
 /// How often a free port is looked for before the search starts over elsewhere (`NF_NAT_MAX_ATTEMPTS`).
@@ -38,7 +38,7 @@ pub(super) struct Chooser<'a> {
     /// The connection.
     pub own: CtId,
     /// Its zones.
-    pub zones: CtTemplate,
+    pub zones: CtZones,
     /// Now.
     pub now_ns: u64,
     /// Whether a port was chosen at random.

@@ -4,6 +4,7 @@ use rustc_hash::FxHashMap;
 
 use super::matches::hashlimit;
 use super::matches::recent;
+use crate::ids::RuleId;
 
 /// What rules remember between packets: tokens of limits, counters of `statistic`, `hashlimit` tables, `recent` lists.
 ///
@@ -13,6 +14,8 @@ pub struct RuleState {
     slots: Vec<Option<Slot>>,
     pub(super) hashlimit: FxHashMap<u32, hashlimit::State>,
     pub(super) recent: FxHashMap<u32, recent::State>,
+    /// Marks of the templates of `CT` rules.
+    templates: FxHashMap<RuleId, u32>,
 }
 
 /// Numbers of one rule. What they are is the match's own.
@@ -23,6 +26,16 @@ pub(super) struct Slot {
 }
 
 impl RuleState {
+    /// The mark of the template of a `CT` rule.
+    pub(super) fn template_mark(&self, rule: RuleId) -> u32 {
+        self.templates.get(&rule).copied().unwrap_or(0)
+    }
+
+    /// The same, to be changed.
+    pub(super) fn template_mark_mut(&mut self, rule: RuleId) -> &mut u32 {
+        self.templates.entry(rule).or_default()
+    }
+
     /// The numbers of slot `index` of `count`, which start as `initial`.
     pub(super) fn slot(&mut self, index: u32, count: u32, initial: Slot) -> &mut Slot {
         let index = index as usize;

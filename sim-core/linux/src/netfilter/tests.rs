@@ -8,7 +8,7 @@ use super::{HookState, HookVerdict, run_hook};
 use crate::choice::{Choice, ChoicePoint};
 use crate::config::{Address, Device, DeviceKind, MissingState, NetNsConfig, Ruleset};
 use crate::hook::{Backend, Family, Hook, TableName};
-use crate::ids::{DevId, SourceLine};
+use crate::ids::{DevId, RuleId, SourceLine};
 use crate::iptables::ast::*;
 use crate::netns::{Cx, NetNs, NetNsState};
 use crate::reason::{Because, Disposition, DropCode, End};
@@ -792,7 +792,10 @@ fn ct_acts_on_a_packet_once() {
     let mut skb = syn();
     world.run(Hook::Forward, &mut skb);
     assert_eq!(skb.ct, SkbCt::None);
-    assert_eq!(skb.ct_template.map(|t| (t.zone_original, t.zone_reply)), Some((5, 0)));
+    assert_eq!(
+        skb.ct_template.map(|t| (t.rule, t.zone, t.original, t.reply)),
+        Some((RuleId(0), Some(5), true, false))
+    );
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub(super) fn from_port<S: Sink>(
     port: DevId,
 ) -> Option<Next> {
     let ns = cx.ns;
-    if let DeviceKind::Bridge { vlan_filtering: true } = ns.device(bridge).kind {
+    if let DeviceKind::Bridge { vlan_filtering: true, .. } = ns.device(bridge).kind {
         return Some(Next::not_modelled("a bridge with VLAN filtering"));
     }
     // Frames without a link-layer header (of IPv4, they got one) have no place in a bridge.
@@ -82,7 +82,7 @@ pub(super) fn from_port<S: Sink>(
     if ns.device(bridge).mac == Some(dst) {
         flight.skb.pkt_type = PktType::Unicast;
     }
-    if ns.sysctls.bridge_nf_call_iptables
+    if (ns.sysctls.bridge_nf_call_iptables || ns.links.calls_iptables(bridge))
         && flight.skb.packet.ethertype() == EtherType::IPV4
         && let Err(end) = pre_routing(cx, flight, bridge, port)
     {

@@ -63,6 +63,8 @@ pub struct Links {
     ports: BTreeMap<DevId, Vec<DevId>>,
     /// (bridge, address) to port; none: the bridge's own address.
     fdb: FxHashMap<(DevId, MacAddr), Option<DevId>>,
+    /// Bridges with `nf_call_iptables` of their own.
+    calls_iptables: Vec<DevId>,
     pub(super) sockets: Option<Vec<SocketKey>>,
     /// Some of the sockets are not known.
     pub(super) sockets_lost: bool,
@@ -235,6 +237,9 @@ impl Links {
             if let (DeviceKind::Bridge { .. }, Some(mac)) = (&device.kind, device.mac) {
                 self.fdb.insert((DevId(index as u32), mac), None);
             }
+            if config.calls_iptables(device) {
+                self.calls_iptables.push(DevId(index as u32));
+            }
         }
         for entry in &config.fdb {
             let Some(&dev) = devs.get(&entry.dev) else {
@@ -310,6 +315,11 @@ impl Links {
     /// The ports of a bridge, newest first.
     pub(super) fn ports(&self, bridge: DevId) -> &[DevId] {
         self.ports.get(&bridge).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a bridge has its IPv4 frames pass netfilter, whatever the setting of the namespace.
+    pub(super) fn calls_iptables(&self, bridge: DevId) -> bool {
+        self.calls_iptables.contains(&bridge)
     }
 
     /// Where the configured forwarding database says that an address is: `Some(None)` is the bridge itself.

@@ -75,7 +75,7 @@ pub(super) fn receive<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next 
     }
     match device.kind {
         DeviceKind::Other(_) => return Next::unknown(Because::Device(dev)),
-        DeviceKind::Bridge { vlan_filtering: true } => {
+        DeviceKind::Bridge { vlan_filtering: true, .. } => {
             return Next::not_modelled("a bridge with VLAN filtering");
         }
         DeviceKind::Bridge { .. }

@@ -62,7 +62,12 @@ fn world() -> NetNsConfig {
             device("eth0", 2, DeviceKind::Physical, &[(NODE, 24)]),
             device("va", 3, veth(3), &[]),
             device("vb", 4, veth(4), &[]),
-            device("br0", 5, DeviceKind::Bridge { vlan_filtering: false }, &[("172.20.0.1", 16)]),
+            device(
+                "br0",
+                5,
+                DeviceKind::Bridge { vlan_filtering: false, nf_call_iptables: false },
+                &[("172.20.0.1", 16)],
+            ),
             device("p0", 6, veth(6), &[]),
             device("p1", 7, veth(7), &[]),
             device("dum", 8, DeviceKind::Dummy, &[]),

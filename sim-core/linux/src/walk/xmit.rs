@@ -237,7 +237,7 @@ fn sends_away<S: Sink>(cx: &Cx<'_, S>, dev: DevId) -> Sends {
         _ if !device.up => Sends::Ends(End::dropped(DropCode::DeviceDown, Locus::Device(dev))),
         _ if silent => Sends::Ends(End::dropped(DropCode::NoCarrier, Locus::Device(dev))),
         DeviceKind::Dummy => Sends::Ends(End::dropped(DropCode::DummyDevice, Locus::Device(dev))),
-        DeviceKind::Bridge { vlan_filtering: true } => {
+        DeviceKind::Bridge { vlan_filtering: true, .. } => {
             Sends::Ends(End::unknown(Because::NotModelled("a bridge with VLAN filtering")))
         }
         DeviceKind::Loopback | DeviceKind::Bridge { .. } => Sends::Within,

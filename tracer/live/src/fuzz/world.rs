@@ -83,7 +83,8 @@ pub fn world(rng: &mut Rng) -> NetNsConfig {
         routes.push(route("10.0.1.2/32", None, Some("vetha")));
     }
     routes.push(route("10.0.2.2/32", None, Some("vethb")));
-    let mut bridge = device("br0", BRIDGE_IFINDEX, DeviceKind::Bridge { vlan_filtering: false });
+    let mut bridge =
+        device("br0", BRIDGE_IFINDEX, DeviceKind::Bridge { vlan_filtering: false, nf_call_iptables: false });
     bridge.addresses.push(address(BRIDGE, 16, false));
     let mut ports: Vec<Device> =
         [("brp0", 6), ("brp1", 7)].map(|(name, index)| veth(name, index, rng)).into();

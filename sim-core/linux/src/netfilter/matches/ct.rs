@@ -11,8 +11,10 @@ use crate::skb::{CtInfo, Skb, SkbCt};
 /// `nf_ct_get`: what a rule sees of the packet's connection.
 enum View<'a> {
     Entry(&'a CtEntry, CtInfo),
-    /// A template of `CT` that conntrack has not taken yet: a connection of nothing, in state NEW.
-    Template,
+    /// A template of `CT` that conntrack has not taken yet: a connection of nothing, in state NEW, of status CONFIRMED, with this mark.
+    Template {
+        mark: u32,
+    },
     None,
     Untracked,
 }
@@ -21,8 +23,11 @@ fn view<'a>(state: &'a NetNsState, skb: &Skb) -> View<'a> {
     match skb.ct {
         SkbCt::Entry { id, info } => state.ct.get(id).map_or(View::None, |entry| View::Entry(entry, info)),
         SkbCt::Untracked => View::Untracked,
-        SkbCt::None if skb.ct_template.is_some() => View::Template,
-        SkbCt::None | SkbCt::Attached => View::None,
+        SkbCt::None => match skb.ct_template {
+            Some(template) => View::Template { mark: state.rules.template_mark(template.rule) },
+            None => View::None,
+        },
+        SkbCt::Attached => View::None,
     }
 }
 
@@ -46,7 +51,7 @@ fn states(view: &View<'_>) -> CtStateSet {
             }
             states
         }
-        View::Template => CtStateSet::NEW,
+        View::Template { .. } => CtStateSet::NEW,
         View::None => CtStateSet::INVALID,
         View::Untracked => CtStateSet::UNTRACKED,
     }
@@ -61,7 +66,7 @@ pub(super) fn state(state: &NetNsState, skb: &Skb, wanted: CtStateSet, not: bool
 pub(super) fn connmark(state: &NetNsState, skb: &Skb, value: u32, mask: u32, not: bool) -> bool {
     match view(state, skb) {
         View::Entry(entry, _) => (entry.mark & mask == value) != not,
-        View::Template => (value == 0) != not,
+        View::Template { mark } => (mark & mask == value) != not,
         View::None | View::Untracked => false,
     }
 }
@@ -105,7 +110,7 @@ pub(super) fn conntrack(state: &NetNsState, skb: &Skb, test: &ConntrackMatch) ->
             let left = if confirmed { entry.expires_ns.saturating_sub(state.now_ns) } else { 0 };
             (entry.original, entry.reply, entry.status, left, info.is_reply())
         }
-        View::Template => (nothing, nothing, 0, 0, false),
+        View::Template { .. } => (nothing, nothing, status::CONFIRMED, 0, false),
         View::None | View::Untracked => return test.state.is_some(),
     };
     let (orig_src_port, orig_dst_port) = ports(&original);

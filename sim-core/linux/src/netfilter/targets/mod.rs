@@ -60,11 +60,7 @@ pub(super) fn run<S: Sink>(
         }
         TargetOp::Template { zone, original, reply } => {
             if unseen(skb) {
-                let zone = zone.unwrap_or(skb.mark as u16);
-                skb.ct_template = Some(CtTemplate {
-                    zone_original: if original { zone } else { 0 },
-                    zone_reply: if reply { zone } else { 0 },
-                });
+                skb.ct_template = Some(CtTemplate { rule, zone, original, reply });
             }
             Effect::Continue
         }
@@ -102,18 +98,25 @@ fn unseen(skb: &Skb) -> bool {
 
 /// `connmark_tg`.
 fn run_connmark<S: Sink>(cx: &mut Cx<'_, S>, skb: &mut Skb, connmark: ConnmarkTarget) -> Effect {
-    let SkbCt::Entry { id, .. } = skb.ct else { return Effect::Continue };
-    let Some(entry) = cx.state.ct.get_mut(id) else { return Effect::Continue };
-    let old = entry.mark;
+    let (mark, template) = match (skb.ct, skb.ct_template) {
+        (SkbCt::Entry { id, .. }, _) => match cx.state.ct.get_mut(id) {
+            Some(entry) => (&mut entry.mark, false),
+            None => return Effect::Continue,
+        },
+        // A template has a mark as well, which its rule's next packets find there.
+        (SkbCt::None, Some(template)) => (cx.state.rules.template_mark_mut(template.rule), true),
+        _ => return Effect::Continue,
+    };
+    let old = *mark;
     match connmark {
-        ConnmarkTarget::Set(set) => entry.mark = (old & !set.mask) ^ set.value,
-        ConnmarkTarget::Save { nf_mask, ct_mask } => entry.mark = (old & !ct_mask) ^ (skb.mark & nf_mask),
+        ConnmarkTarget::Set(set) => *mark = (old & !set.mask) ^ set.value,
+        ConnmarkTarget::Save { nf_mask, ct_mask } => *mark = (old & !ct_mask) ^ (skb.mark & nf_mask),
         ConnmarkTarget::Restore { nf_mask, ct_mask } => {
             skb.mark = (skb.mark & !nf_mask) ^ (old & ct_mask);
         }
     }
-    match entry.mark {
-        new if new != old => Effect::CtMark { old, new },
+    match *mark {
+        new if new != old && !template => Effect::CtMark { old, new },
         _ => Effect::Continue,
     }
 }
