@@ -10,6 +10,7 @@ use crate::fib::Fib;
 use crate::ids::DevId;
 use crate::ipset::CompiledSets;
 use crate::netfilter::{Netfilter, RuleState};
+use crate::reason::Because;
 use crate::sysctl::Sysctls;
 use crate::trace::Sink;
 use crate::walk::Made;
@@ -62,7 +63,7 @@ pub struct Cx<'a, S: Sink> {
     /// Packets that were made because of this one, to be walked after it.
     pub made: Vec<Made>,
     /// Something about the packet's end that the walk cannot say: it ends `Unknown` for that, whatever its end would be.
-    pub undecided: Option<&'static str>,
+    pub undecided: Option<Because>,
     /// Whether the sink is still to be told that the backend of the rules is an assumption.
     pub backend_untold: bool,
 }

@@ -98,8 +98,8 @@ pub(crate) fn nat_hook<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &mut Skb
                 .ct
                 .get(id)
                 .is_some_and(|e| e.tuple(direction).dst != e.tuple(direction.opposite()).src);
-            if changed && walk::reroute(cx, at, skb).is_err() {
-                return HookVerdict::End(dropped(DropCode::RerouteFailed, at.hook));
+            if changed && let Err(end) = walk::reroute(cx, skb, Locus::Conntrack { hook: at.hook }) {
+                return HookVerdict::End(end);
             }
         }
         _ => {}

@@ -8,7 +8,7 @@ use crate::hook::{Backend, Hook, TableName};
 use crate::ids::ChainId;
 use crate::iptables::ast::Policy;
 use crate::netns::Cx;
-use crate::reason::{Because, DropCode, End, Locus};
+use crate::reason::{Because, End, Locus};
 use crate::skb::Skb;
 use crate::trace::{Assumption, Sink, Step};
 use crate::{conntrack, nat, walk};
@@ -193,9 +193,9 @@ pub fn run_hook<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &mut Skb) -> Ho
                 if before == (skb.ip.src, skb.ip.dst, skb.mark, skb.ip.tos) {
                     continue;
                 }
-                match walk::reroute(cx, at, skb) {
+                match walk::reroute(cx, skb, Locus::Subsystem("ip_route_me_harder")) {
                     Ok(()) => continue,
-                    Err(code) => HookVerdict::End(reroute_end(code)),
+                    Err(end) => HookVerdict::End(end),
                 }
             }
         };
@@ -204,8 +204,4 @@ pub fn run_hook<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &mut Skb) -> Ho
         }
     }
     HookVerdict::Accept
-}
-
-fn reroute_end(code: DropCode) -> End {
-    End::dropped(code, Locus::Subsystem("ip_route_me_harder"))
 }

@@ -8,6 +8,7 @@
 use pktwalk_packet::{EtherType, MacAddr};
 
 use super::input::{Asks, Input};
+use super::output::NoRoute;
 use super::{Bridged, Flight, Made, Next, Stage, input, output, rx, xmit};
 use crate::config::DeviceKind;
 use crate::fib::FlowKey;
@@ -331,16 +332,20 @@ fn translated<S: Sink>(
         Input::Error(code, _) => {
             // Without forwarding, a route of packets made here is good enough to bridge by.
             let own = FlowKey { dst: ip.dst, tos: ip.tos, ..FlowKey::default() };
-            match output::lookup(cx, own, false) {
-                Ok(routed)
-                    if code == DropCode::ForwardingOff
-                        && !cx.ns.sysctls.forwarding(bridge)
-                        && routed.dst.dev == bridge =>
-                {
+            let routed = match code {
+                DropCode::ForwardingOff => output::lookup(cx, own, false),
+                _ => Err(NoRoute::Failed { rule: None, route: None }),
+            };
+            match routed {
+                Ok(routed) if routed.dst.dev == bridge => {
                     cx.sink.step(&flight.skb, output::step(RouteCause::Input, &routed));
                     Some(routed.dst)
                 }
-                _ => {
+                Err(NoRoute::Unknown(because)) => {
+                    tell(cx, flight, RouteResult::Unknown(because));
+                    return Err(End::unknown(because));
+                }
+                Ok(_) | Err(NoRoute::Failed { .. }) => {
                     tell(cx, flight, RouteResult::Error(code));
                     return Err(End::dropped(code, locus));
                 }

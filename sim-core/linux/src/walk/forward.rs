@@ -80,6 +80,8 @@ pub(super) fn forward<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next 
     if let HookVerdict::End(end) = run_hook(cx, at, &mut flight.skb) {
         return Next::End(end);
     }
-    options::forward(cx.ns, flight);
+    if let Err(because) = options::forward(cx.ns, flight) {
+        return Next::unknown(because);
+    }
     Next::Go(Stage::Output)
 }

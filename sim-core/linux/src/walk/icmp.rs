@@ -14,6 +14,7 @@ use crate::fib::{FlowKey, scope};
 use crate::ids::DevId;
 use crate::iptables::ast::PktType;
 use crate::netns::Cx;
+use crate::reason::Because;
 use crate::skb::{MadeBy, Skb};
 use crate::sysctl::Sysctls;
 use crate::trace::{RouteCause, Sink, Step};
@@ -155,7 +156,7 @@ fn make<S: Sink>(cx: &mut Cx<'_, S>, cause: &Skb, error: Error, by: MadeBy) -> R
     }
     let tos = if is_error(error.icmp_type) { cause.ip.tos & 0x1e | 0xc0 } else { cause.ip.tos };
     if options::echoed(cause) {
-        cx.undecided = Some(options::ECHOED);
+        cx.undecided = Some(Because::NotModelled(options::ECHOED));
         return Err(options::ECHOED);
     }
     let mark = reply_mark(cx, cause);
@@ -168,7 +169,7 @@ fn make<S: Sink>(cx: &mut Cx<'_, S>, cause: &Skb, error: Error, by: MadeBy) -> R
         dport: u16::from_be_bytes([error.icmp_type, error.code]),
         ..FlowKey::default()
     };
-    let routed = output::lookup(cx, key, false).map_err(|_| "no route leads back to its sender")?;
+    let routed = output::lookup(cx, key, false).map_err(|error| output::no_way_back(cx, error))?;
     if limit
         && !is_loopback(cx, routed.dst.dev)
         && !cx.state.stack.rates.peer_allows(&ns.sysctls, cause.ip.src, cx.state.now_ns)
@@ -217,7 +218,7 @@ pub(super) fn echo<S: Sink>(cx: &mut Cx<'_, S>, request: &Skb, dev: DevId) {
         return not(cx, "icmp_echo_ignore_all is on");
     }
     if options::echoed(request) {
-        cx.undecided = Some(options::ECHOED);
+        cx.undecided = Some(Because::NotModelled(options::ECHOED));
         return not(cx, options::ECHOED);
     }
     let reply = Error { icmp_type: 0, code: 0, info: 0 };
@@ -226,16 +227,21 @@ pub(super) fn echo<S: Sink>(cx: &mut Cx<'_, S>, request: &Skb, dev: DevId) {
         return not(cx, "the limit of ICMP messages per second is reached");
     }
     let mark = reply_mark(cx, request);
-    let key = FlowKey {
-        dst: request.ip.src,
-        src: options::spec_dst(ns, request, dev),
-        mark,
-        tos: request.ip.tos,
-        protocol: 1,
-        ..FlowKey::default()
+    let src = match options::spec_dst(ns, request, dev) {
+        Ok(src) => src,
+        Err(because) => {
+            cx.undecided = Some(because);
+            return not(cx, "which address it was sent to here is not known");
+        }
     };
-    let Ok(routed) = output::lookup(cx, key, false) else {
-        return not(cx, "no route leads back to its sender");
+    let key =
+        FlowKey { dst: request.ip.src, src, mark, tos: request.ip.tos, protocol: 1, ..FlowKey::default() };
+    let routed = match output::lookup(cx, key, false) {
+        Ok(routed) => routed,
+        Err(error) => {
+            let why = output::no_way_back(cx, error);
+            return not(cx, why);
+        }
     };
     if limit
         && !is_loopback(cx, routed.dst.dev)

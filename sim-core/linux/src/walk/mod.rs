@@ -250,7 +250,7 @@ fn fly<S: Sink>(cx: &mut Cx<'_, S>, mut flight: Flight, mut stage: Stage, visits
             Next::Go(to) => stage = to,
             Next::End(end) => {
                 return match cx.undecided.take() {
-                    Some(what) => End::unknown(Because::NotModelled(what)),
+                    Some(because) => End::unknown(because),
                     None => end,
                 };
             }

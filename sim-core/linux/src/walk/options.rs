@@ -39,14 +39,13 @@ enum Read {
     Good(Options),
     /// Malformed at this offset from the start of the header.
     Bad(usize),
-    Unknown(&'static str),
+    Unknown(Because),
 }
 
 /// `__ip_options_compile` for a received packet. `own` is what record route writes.
-fn read(header: &mut [u8], own: impl FnOnce() -> u32) -> Read {
+fn read(header: &mut [u8], own: Result<u32, Because>) -> Read {
     let mut options = Options::default();
     let mut at = 20;
-    let mut own = Some(own);
     while let Some(&kind) = header.get(at) {
         match kind {
             END => {
@@ -95,7 +94,10 @@ fn read(header: &mut [u8], own: impl FnOnce() -> u32) -> Read {
                     if pointer + 3 > len {
                         return Read::Bad(at + 2);
                     }
-                    let addr = own.take().map_or(0, |own| own());
+                    let addr = match own {
+                        Ok(addr) => addr,
+                        Err(because) => return Read::Unknown(because),
+                    };
                     if let Some(slot) = header.get_mut(at + pointer - 1..at + pointer + 3) {
                         slot.copy_from_slice(&addr.to_be_bytes());
                     }
@@ -121,7 +123,7 @@ fn read(header: &mut [u8], own: impl FnOnce() -> u32) -> Read {
                     if pointer + 3 > len || matches!(flags & 0x0f, 1 | 3) && pointer + room > len {
                         return Read::Bad(at + 2);
                     }
-                    return Read::Unknown("the IP timestamp option");
+                    return Read::Unknown(Because::NotModelled("the IP timestamp option"));
                 } else if flags & 0x0f != 3 {
                     if flags >> 4 == 15 {
                         return Read::Bad(at + 3);
@@ -152,13 +154,13 @@ fn read(header: &mut [u8], own: impl FnOnce() -> u32) -> Read {
     Read::Good(options)
 }
 
-/// The address that this host is known by to the sender of a received packet (`fib_compute_spec_dst`).
-pub(super) fn spec_dst(ns: &NetNs, skb: &Skb, dev: DevId) -> u32 {
+/// The address that this host is known by to the sender of a received packet (`fib_compute_spec_dst`). `Err`: something not modelled decides.
+pub(super) fn spec_dst(ns: &NetNs, skb: &Skb, dev: DevId) -> Result<u32, Because> {
     if skb.dst.is_some_and(|dst| dst.local && !dst.broadcast) {
-        return skb.ip.dst;
+        return Ok(skb.ip.dst);
     }
     if skb.ip.src == 0 {
-        return ns.fib.select_source(dev, 0, scope::LINK).unwrap_or(0);
+        return Ok(ns.fib.select_source(dev, 0, scope::LINK).unwrap_or(0));
     }
     let key = FlowKey {
         dst: skb.ip.src,
@@ -166,13 +168,12 @@ pub(super) fn spec_dst(ns: &NetNs, skb: &Skb, dev: DevId) -> u32 {
         mark: if ns.sysctls.src_valid_mark(dev) { skb.mark } else { 0 },
         ..FlowKey::default()
     };
-    match ns.fib.lookup_plain(&key) {
+    let src = match ns.fib.lookup_plain(&key) {
         FibResult::Found(found) => ns.fib.source_of(&found),
-        FibResult::Failed { .. } | FibResult::Unknown(_) => {
-            ns.fib.select_source(dev, skb.ip.src, scope::UNIVERSE)
-        }
-    }
-    .unwrap_or(0)
+        FibResult::Failed { .. } => ns.fib.select_source(dev, skb.ip.src, scope::UNIVERSE),
+        FibResult::Unknown(because) => return Err(because),
+    };
+    Ok(src.unwrap_or(0))
 }
 
 /// `ip_rcv_options`: reads the options of a routed packet. Malformed ones are told to the sender.
@@ -183,9 +184,9 @@ pub(super) fn receive<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: Dev
     let Some(header) = flight.skb.packet.l3_mut().get_mut(..len) else {
         return Err(End::dropped(DropCode::BadIpOptions, locus));
     };
-    let options = match read(header, || own) {
+    let options = match read(header, own) {
         Read::Good(options) => options,
-        Read::Unknown(what) => return Err(End::unknown(Because::NotModelled(what))),
+        Read::Unknown(because) => return Err(End::unknown(because)),
         Read::Bad(at) => {
             let error = icmp::Error { icmp_type: 12, code: 0, info: (at as u32) << 24 };
             return Err(if icmp::send(cx, &flight.skb, error, MadeBy::IcmpError) {
@@ -205,10 +206,11 @@ pub(super) fn receive<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: Dev
     Ok(())
 }
 
-/// `ip_forward_options`: the address of the way out is recorded, and the checksum made right again.
-pub(super) fn forward(ns: &NetNs, flight: &mut Flight) {
-    let Some(options) = &mut flight.options else { return };
-    let (Some(dst), Some(dev)) = (flight.skb.dst, flight.skb.in_dev) else { return };
+/// `ip_forward_options`: the address of the way out is recorded, and the checksum made right again. `Err`: something not modelled decides
+/// which address that is.
+pub(super) fn forward(ns: &NetNs, flight: &mut Flight) -> Result<(), Because> {
+    let Some(options) = &mut flight.options else { return Ok(()) };
+    let (Some(dst), Some(dev)) = (flight.skb.dst, flight.skb.in_dev) else { return Ok(()) };
     if options.record_needs_addr {
         let ip = &flight.skb.ip;
         let key = FlowKey {
@@ -222,9 +224,10 @@ pub(super) fn forward(ns: &NetNs, flight: &mut Flight) {
         };
         let own = match ns.fib.lookup_plain(&key) {
             FibResult::Found(found) => ns.fib.source_of(&found),
-            FibResult::Failed { .. } | FibResult::Unknown(_) => {
+            FibResult::Failed { .. } => {
                 ns.fib.select_source(dst.dev, dst.gateway.unwrap_or(ip.dst), scope::UNIVERSE)
             }
+            FibResult::Unknown(because) => return Err(because),
         };
         let at = options.record_route;
         let l3 = flight.skb.packet.l3_mut();
@@ -238,6 +241,7 @@ pub(super) fn forward(ns: &NetNs, flight: &mut Flight) {
         options.changed = false;
         put_ipv4(flight.skb.packet.l3_mut());
     }
+    Ok(())
 }
 
 /// What is not modelled of them.

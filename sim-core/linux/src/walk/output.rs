@@ -164,6 +164,17 @@ fn make(ns: &NetNs, key: &FlowKey, found: Option<&FibMatch>, dev: DevId) -> Resu
     })
 }
 
+/// Why an answer was not sent for want of a route. If it is only not known which one, the packet that asks for the answer ends `Unknown`.
+pub(super) fn no_way_back<S: Sink>(cx: &mut Cx<'_, S>, error: NoRoute) -> &'static str {
+    match error {
+        NoRoute::Failed { .. } => "no route leads back to its sender",
+        NoRoute::Unknown(because) => {
+            cx.undecided = Some(because);
+            "which route leads back to its sender is not known"
+        }
+    }
+}
+
 /// The step that tells of a route.
 pub(super) fn step(cause: RouteCause, routed: &Routed) -> Step {
     let result = if routed.dst.local {
@@ -315,8 +326,9 @@ pub(super) fn harder<S: Sink>(cx: &mut Cx<'_, S>, skb: &Skb) -> Result<Routed, N
     lookup(cx, key, keep)
 }
 
-/// `ip_route_me_harder`, in OUTPUT after mangle or nat changed what routing depends on. `at.out_dev` stays what it was; `skb.dst` changes.
-pub(crate) fn reroute<S: Sink>(cx: &mut Cx<'_, S>, _at: HookState, skb: &mut Skb) -> Result<(), DropCode> {
+/// `ip_route_me_harder`, in OUTPUT after mangle or nat changed what routing depends on. The hook's output device stays what it was;
+/// `skb.dst` changes. `Err`: the end of a packet for which there is no route, by `locus`, or for which the route is not known.
+pub(crate) fn reroute<S: Sink>(cx: &mut Cx<'_, S>, skb: &mut Skb, locus: Locus) -> Result<(), End> {
     match harder(cx, skb) {
         Ok(routed) => {
             skb.dst = Some(routed.dst);
@@ -324,8 +336,11 @@ pub(crate) fn reroute<S: Sink>(cx: &mut Cx<'_, S>, _at: HookState, skb: &mut Skb
             Ok(())
         }
         Err(error) => {
-            failed(cx, skb, RouteCause::Reroute, DropCode::RerouteFailed, error);
-            Err(DropCode::RerouteFailed)
+            let end = failed(cx, skb, RouteCause::Reroute, DropCode::RerouteFailed, error);
+            Err(match error {
+                NoRoute::Failed { .. } => End { locus: Some(locus), ..end },
+                NoRoute::Unknown(_) => end,
+            })
         }
     }
 }

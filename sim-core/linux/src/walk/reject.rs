@@ -10,6 +10,7 @@ use crate::hook::Hook;
 use crate::iptables::ast::RejectWith;
 use crate::netfilter::HookState;
 use crate::netns::Cx;
+use crate::reason::Because;
 use crate::skb::{MadeBy, Skb};
 use crate::trace::{RouteCause, Sink, Step};
 
@@ -79,7 +80,7 @@ fn with_route<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &Skb) -> Result<O
         return Ok(None);
     }
     let key = FlowKey { dst: skb.ip.src, ..FlowKey::default() };
-    let routed = output::lookup(cx, key, false).map_err(|_| "no route leads back to its sender")?;
+    let routed = output::lookup(cx, key, false).map_err(|error| output::no_way_back(cx, error))?;
     let mut copy = skb.clone();
     copy.dst = Some(routed.dst);
     Ok(Some(copy))
@@ -124,7 +125,7 @@ fn reset<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &Skb) -> Result<Made, 
     let by = MadeBy::RejectReset;
     let mut made = skb_of(reset_packet(skb, 0, cx.ns.sysctls.ip_default_ttl)?, by);
     made.mark = icmp::reply_mark(cx, skb);
-    let routed = output::harder(cx, &made).map_err(|_| "no route leads back to its sender")?;
+    let routed = output::harder(cx, &made).map_err(|error| output::no_way_back(cx, error))?;
     made.dst = Some(routed.dst);
     conntrack::attach(&mut made, skb);
     conntrack::set_closing(cx, skb);
@@ -152,7 +153,7 @@ pub(super) fn no_socket<S: Sink>(cx: &mut Cx<'_, S>, skb: &Skb, tcp: &TcpFields)
         return not(cx, "it is a broadcast or multicast");
     }
     if options::echoed(skb) {
-        cx.undecided = Some(options::ECHOED);
+        cx.undecided = Some(Because::NotModelled(options::ECHOED));
         return not(cx, options::ECHOED);
     }
     let mark = icmp::reply_mark(cx, skb);
@@ -168,8 +169,12 @@ pub(super) fn no_socket<S: Sink>(cx: &mut Cx<'_, S>, skb: &Skb, tcp: &TcpFields)
         dport: tcp.sport,
         ..FlowKey::default()
     };
-    let Ok(routed) = output::lookup(cx, key, false) else {
-        return not(cx, "no route leads back to its sender");
+    let routed = match output::lookup(cx, key, false) {
+        Ok(routed) => routed,
+        Err(error) => {
+            let why = output::no_way_back(cx, error);
+            return not(cx, why);
+        }
     };
     let by = MadeBy::TcpReset;
     let reset = match reset_packet(skb, tos, cx.ns.sysctls.ip_default_ttl) {

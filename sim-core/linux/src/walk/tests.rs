@@ -9,11 +9,13 @@ use pktwalk_packet::{EtherType, Ipv4Fields, MacAddr, Packet, checksum};
 use super::{Inject, walk};
 use crate::choice::Seeded;
 use crate::config::*;
-use crate::fib::AddrType;
+use crate::fib::{AddrType, TABLE_LOCAL, TABLE_MAIN};
+use crate::hook::{Backend, Family};
 use crate::ids::SourceLine;
+use crate::iptables;
 use crate::netns::{NetNs, NetNsState};
 use crate::pipeline;
-use crate::reason::{Disposition, DropCode, End};
+use crate::reason::{Because, Disposition, DropCode, End};
 use crate::skb::{MadeBy, SkbSocket};
 use crate::trace::{Recorder, Step};
 
@@ -629,4 +631,69 @@ fn answers_that_echo_options_are_not_guessed() {
         let end = run.rx("va", pktwalk_packet::spec::parse(&text).expect("a packet"));
         assert_eq!(end.disposition, Disposition::Unknown, "{text}: {end:?}");
     }
+}
+
+/// `world` with these rules, of iptables-nft.
+fn with_rules(mut config: NetNsConfig, text: &str) -> NetNsConfig {
+    let (save, diagnostics) = iptables::parse(text.as_bytes(), 0, Family::V4);
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
+    config.rulesets.push(Ruleset { backend: Backend::Nft, save: save.into() });
+    config
+}
+
+/// Two default routes that are equal but for their gateways: which one the kernel takes depends on what it remembers.
+fn equal_defaults() -> NetNsConfig {
+    let mut config = world();
+    for gateway in ["192.168.50.254", "192.168.50.20"] {
+        config.routes.push(route("0.0.0.0/0", Some(gateway), Some("eth0")));
+    }
+    config
+}
+
+#[test]
+fn an_answer_whose_way_back_is_not_known_is_not_guessed() {
+    let refusing = "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -p udp --dport 77 -j REJECT\n-A FORWARD -p tcp -j REJECT --reject-with tcp-reset\nCOMMIT\n\
+                    *raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p udp --dport 78 -j REJECT\nCOMMIT\n";
+    let mut run = Run::new(with_rules(equal_defaults(), refusing));
+    for text in [
+        format!("udp 8.8.8.8:1 > {POD_A}:53 ttl=1"),
+        format!("udp 8.8.8.8:1 > {NODE}:53"),
+        format!("tcp 8.8.8.8:1 > {NODE}:53 flags=S"),
+        format!("icmp 8.8.8.8 > {NODE} type=8 id=1 seq=1"),
+        format!("udp 8.8.8.8:1 > {POD_A}:77"),
+        format!("udp 8.8.8.8:1 > {POD_A}:78"),
+        format!("tcp 8.8.8.8:1 > {POD_A}:53 flags=S"),
+    ] {
+        let end = run.rx("eth0", pktwalk_packet::spec::parse(&text).expect("a packet"));
+        let unknown = matches!(end.because, Some(Because::Route(_)));
+        assert!(unknown && run.recorder.packets.len() == 1, "{text}: {end:?}");
+        let told = run.recorder.packets[0].steps.iter().any(|s| matches!(s.step, Step::NotAnswered { .. }));
+        assert!(told, "{text}");
+    }
+    // What is known stays known.
+    assert_eq!(code(run.rx("eth0", udp("192.168.50.20", NODE, 1))).1, Some(DropCode::NoSocket));
+}
+
+#[test]
+fn a_second_routing_that_is_not_known_is_not_a_failed_one() {
+    let translating =
+        "*nat\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -p udp -j DNAT --to-destination 8.8.8.8\nCOMMIT\n";
+    let mut run = Run::new(with_rules(equal_defaults(), translating));
+    let end = run.local(udp(NODE, "192.168.50.20", 1));
+    assert!(matches!(end.because, Some(Because::Route(_))), "{end:?}");
+
+    let marking = "*mangle\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -p udp -j MARK --set-mark 1\nCOMMIT\n";
+    let mut config = with_rules(equal_defaults(), marking);
+    for route in config.routes.iter_mut().rev().take(2) {
+        route.table = 200;
+    }
+    let lookup = |priority, table| RoutingRule::new(priority, RoutingAction::Lookup(table));
+    config.routing_rules = vec![
+        lookup(0, TABLE_LOCAL),
+        RoutingRule { fwmark: Some((1, u32::MAX)), ..lookup(100, 200) },
+        lookup(32766, TABLE_MAIN),
+    ];
+    let mut run = Run::new(config);
+    let end = run.local(udp(NODE, "203.0.113.5", 1));
+    assert!(matches!(end.because, Some(Because::Route(_))), "{end:?}");
 }
