@@ -544,6 +544,7 @@ fn captures_cut_and_garbled_keep_what_is_whole() {
             data: [&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0], packet.l3()].concat(),
             interface: None,
             comments: Vec::new(),
+            flags: 0,
         })
         .collect();
     let (mut pcap, mut ng) = (Vec::new(), Vec::new());

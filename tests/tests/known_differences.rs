@@ -195,10 +195,10 @@ fn compared_packets_of_a_socket_are_a_raw_sockets() {
         {"priority":100,"src":"all","ipproto":"udp","dport":53,"action":"blackhole"},
         {"priority":32766,"src":"all","table":"main"}]"#;
     let config = plain(&[("ip-rule.json", rules)]);
-    let send = CaseSend {
-        packet: packet(&format!("udp {NODE}:40000 > 8.8.8.8:53 len=4")),
-        entry: Entry::Local(SkbSocket::default()),
-    };
+    let send = CaseSend::new(
+        packet(&format!("udp {NODE}:40000 > 8.8.8.8:53 len=4")),
+        Entry::Local(SkbSocket::default()),
+    );
     let case = Case { config, sends: vec![send], ..Case::default() };
     let ends = |run: &EngineRun| run.sends[0].packets[0].disposition;
     let alone = ModelEngine::new().walk(&case).expect("the model runs");
@@ -219,10 +219,10 @@ fn what_a_listener_answers_is_a_packet_of_its_own() {
         return;
     }
     let ss = "tcp LISTEN 0 128 0.0.0.0:80 0.0.0.0:* ino:1 sk:1 <->\n";
-    let send = CaseSend {
-        packet: packet(&format!("tcp {FAR}:40000 > {NODE}:80 flags=S")),
-        entry: Entry::Device("eth0".to_owned()),
-    };
+    let send = CaseSend::new(
+        packet(&format!("tcp {FAR}:40000 > {NODE}:80 flags=S")),
+        Entry::Device("eth0".to_owned()),
+    );
     let case = Case { config: plain(&[("ss", ss)]), sends: vec![send], ..Case::default() };
     let kernel = KernelEngine::new(None).run(&case).expect("the kernel ran it");
     let model = ModelEngine::new().run(&case).expect("the model ran it");
@@ -493,10 +493,7 @@ fn ticks_are_four_milliseconds() {
 fn packets_of_a_run_come_at_one_moment() {
     let rules = filter("-A INPUT -m limit --limit 1/sec --limit-burst 2 -j DROP\n");
     let config = bundle(&[("iptables-save", &rules)]).host.config;
-    let send = CaseSend {
-        packet: packet(&format!("udp {FAR}:1 > {NODE}:9")),
-        entry: Entry::Device("eth0".to_owned()),
-    };
+    let send = CaseSend::new(packet(&format!("udp {FAR}:1 > {NODE}:9")), Entry::Device("eth0".to_owned()));
     let case = Case { config, sends: vec![send; 4], ..Case::default() };
     let run = ModelEngine::new().run(&case).expect("the model runs");
     let codes: Vec<_> = run.sends.iter().map(|send| send.packets[0].code).collect();

@@ -88,7 +88,7 @@ fn namespace(backend: Backend) -> NetNsConfig {
 /// A packet by its mini-language.
 fn send(text: &str, dev: &str) -> CaseSend {
     let packet = pktwalk_packet::spec::parse(text).expect("a packet");
-    CaseSend { packet, entry: Entry::Device(dev.to_owned()) }
+    CaseSend::new(packet, Entry::Device(dev.to_owned()))
 }
 
 fn case(backend: Backend) -> Case {

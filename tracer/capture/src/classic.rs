@@ -59,6 +59,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Capture, CaptureError> {
             data: raw.data.into_owned(),
             interface: None,
             comments: Vec::new(),
+            flags: 0,
         });
     }
     Ok(capture)

@@ -22,6 +22,23 @@ pub struct CapturedFrame {
     pub interface: Option<String>,
     /// Comments on the frame (pcapng).
     pub comments: Vec<String>,
+    /// Its flags word (pcapng `epb_flags`); 0 where the file has none.
+    pub flags: u32,
+}
+
+/// How a frame came by the interface that captured it, where the capture says so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Passage {
+    /// Received.
+    Received,
+    /// Received, by a frame to everybody.
+    Broadcast,
+    /// Received, by a frame to a group.
+    Multicast,
+    /// Received, by a frame to another host.
+    OtherHost,
+    /// Sent.
+    Sent,
 }
 
 /// Why a frame holds no packet that can be walked.
@@ -93,7 +110,16 @@ impl CapturedFrame {
             (LinkType::LINUX_SLL, data)
         };
         let orig_len = u32::try_from(data.len().saturating_add(packet.missing())).unwrap_or(u32::MAX);
-        CapturedFrame { number: 0, link_type, timestamp_ns, orig_len, data, interface, comments: Vec::new() }
+        CapturedFrame {
+            number: 0,
+            link_type,
+            timestamp_ns,
+            orig_len,
+            data,
+            interface,
+            comments: Vec::new(),
+            flags: 0,
+        }
     }
 
     /// How many bytes were cut off.
@@ -130,6 +156,24 @@ impl CapturedFrame {
             .then(|| self.cooked_header().ok())
             .flatten()
             .map(|header| header.cooked)
+    }
+
+    /// How the frame came by: what a cooked header says, or the direction in the flags of pcapng.
+    pub fn passage(&self) -> Option<Passage> {
+        match (self.cooked().map(|cooked| cooked.packet_type), self.flags & 3) {
+            (Some(0), _) | (None, 1) => Some(Passage::Received),
+            (Some(1), _) => Some(Passage::Broadcast),
+            (Some(2), _) => Some(Passage::Multicast),
+            (Some(3), _) => Some(Passage::OtherHost),
+            (Some(4), _) | (None, 2) => Some(Passage::Sent),
+            _ => None,
+        }
+    }
+
+    /// Whether a cooked header has taken the place of an Ethernet header.
+    pub fn was_ethernet(&self) -> bool {
+        matches!(self.link_type, LinkType::LINUX_SLL | LinkType::LINUX_SLL2)
+            && self.cooked_header().is_ok_and(|header| header.hardware == 1)
     }
 
     fn cooked_header(&self) -> Result<CookedHeader, FrameError> {

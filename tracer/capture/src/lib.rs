@@ -18,7 +18,7 @@ use std::io::{self, Read};
 use thiserror::Error;
 
 pub use classic::write_pcap;
-pub use frame::{CapturedFrame, Cooked, FrameError};
+pub use frame::{CapturedFrame, Cooked, FrameError, Passage};
 pub use link::LinkType;
 pub use ng::write_pcapng;
 

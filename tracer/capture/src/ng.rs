@@ -139,8 +139,17 @@ impl Reader {
             CommonOption::Comment(text) => Some(text.into_owned()),
             _ => None,
         };
+        let mut flags = 0;
         let (interface, time, orig_len, data, comments) = match block {
             Block::EnhancedPacket(packet) => {
+                flags = packet
+                    .options
+                    .iter()
+                    .find_map(|option| match option {
+                        EnhancedPacketOption::Flags(flags) => Some(*flags),
+                        _ => None,
+                    })
+                    .unwrap_or(0);
                 let comments = packet.options.into_iter().filter_map(|option| match option {
                     EnhancedPacketOption::Common(common) => comment(common),
                     _ => None,
@@ -149,6 +158,14 @@ impl Reader {
                 (packet.interface_id, packet.timestamp, packet.original_len, packet.data, comments)
             }
             Block::Packet(packet) => {
+                flags = packet
+                    .options
+                    .iter()
+                    .find_map(|option| match option {
+                        PacketOption::Flags(flags) => Some(*flags),
+                        _ => None,
+                    })
+                    .unwrap_or(0);
                 let comments = packet.options.into_iter().filter_map(|option| match option {
                     PacketOption::Common(common) => comment(common),
                     _ => None,
@@ -176,6 +193,7 @@ impl Reader {
             data: data.into_owned(),
             interface: name,
             comments,
+            flags,
         });
     }
 }
@@ -196,7 +214,7 @@ fn chain(error: &dyn Error) -> String {
 }
 
 /// Writes frames as a pcapng file with nanoseconds, little-endian: one interface block for each pair of interface name and link type, in the
-/// order in which they come, and comments as packet options.
+/// order in which they come, and comments and flags as packet options.
 pub fn write_pcapng<W: Write>(writer: W, frames: &[CapturedFrame]) -> Result<(), WriteError> {
     let mut out =
         PcapNgWriter::with_endianness(writer, Endianness::Little).map_err(|error| broken(0, error))?;
@@ -228,7 +246,9 @@ pub fn write_pcapng<W: Write>(writer: W, frames: &[CapturedFrame]) -> Result<(),
             timestamp: Duration::from_nanos(frame.timestamp_ns),
             original_len: frame.orig_len.max(u32::try_from(frame.data.len()).unwrap_or(u32::MAX)),
             data: frame.data.as_slice().into(),
-            options: comments.collect(),
+            options: comments
+                .chain((frame.flags != 0).then_some(EnhancedPacketOption::Flags(frame.flags)))
+                .collect(),
         };
         out.write_pcapng_block(block).map_err(|error| broken(number, error))?;
     }

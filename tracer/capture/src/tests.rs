@@ -44,6 +44,7 @@ fn named() -> Vec<CapturedFrame> {
     frames[0].interface = Some("eth0".into());
     frames[1].interface = Some("cali123".into());
     frames[2].interface = Some("eth0".into());
+    frames[0].flags = 2;
     frames[1].comments = vec!["dropped by filter FORWARD".into(), "ü".into()];
     let raw = parse("tcp 10.0.0.1:1 > 10.0.0.2:2 flags=RA").unwrap();
     frames.push(CapturedFrame { number: 5, ..CapturedFrame::of(&raw, 7, Some("eth0".into())) });
@@ -243,6 +244,7 @@ fn link_types() {
         data: [head, ip.bytes()].concat(),
         interface: None,
         comments: Vec::new(),
+        flags: 0,
     };
     let sll = [0, 4, 0, 1, 0, 6, 2, 0, 0, 0, 0, 9, 0, 0, 8, 0];
     let sll2 = [8, 0, 0, 0, 0, 0, 0, 7, 0, 1, 4, 6, 2, 0, 0, 0, 0, 9, 0, 0];

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use pktwalk_ingest::{DEMO_SCENARIO, demo_bundle};
 use pktwalk_scenario::file::parse;
-use pktwalk_scenario::model::ModelEngine;
 use pktwalk_scenario::runner::assemble;
 use pktwalk_scenario::world::{World, places};
 
@@ -26,9 +25,8 @@ pub fn run(out: &Out) -> anyhow::Result<Exit> {
     let world = World { places: places(&demo_bundle(), "", "demo", true) };
     let (mut case, _) = assemble("demo/scenario.yaml", &file, &world, Path::new(""))?;
     case.replies = true;
-    let model = ModelEngine::new().walk(&case)?;
     out.text(&format!("{}:\n{}\n\n", file.title, file.symptom))?;
-    trace::print(out, &model, Level::Summary, Format::Text)?;
+    trace::walk(out, &case, Level::Summary, Format::Text)?;
     out.text(&format!("\n{NEXT}"))?;
     Ok(Exit::Ok)
 }

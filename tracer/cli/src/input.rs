@@ -10,11 +10,13 @@ use pktwalk_report::Remark;
 use pktwalk_report::assume::{Assumed, defaulted};
 use pktwalk_scenario::assume::assume;
 use pktwalk_scenario::case::{Case, CaseSend, Entry};
-use pktwalk_scenario::file::{EntryAt, PacketSource, SocketIds, pcap_source};
-use pktwalk_scenario::packets::{self, Given, Read};
+use pktwalk_scenario::file::{EntryAt, SocketIds, pcap_source};
+use pktwalk_scenario::offload::cut_merged;
+use pktwalk_scenario::packets::{self, Direction, Given, Read};
 use pktwalk_scenario::world::{Place, World};
 
 use crate::args::{Packets, Source};
+use crate::output::Out;
 
 /// Opens the bundles.
 pub fn world(source: &Source) -> anyhow::Result<World> {
@@ -91,12 +93,13 @@ fn socket(text: Option<&str>) -> anyhow::Result<SocketIds> {
 /// The packets that the user names.
 fn given(packets: &Packets) -> anyhow::Result<Read> {
     let all = |packets: Vec<Packet>| Read {
-        packets: packets.into_iter().map(|packet| Given { packet, dev: None }).collect(),
+        packets: packets.into_iter().map(Given::from).collect(),
         remarks: Vec::new(),
     };
     if let Some(pcap) = &packets.pcap {
         let source = pcap_source(pcap).map_err(anyhow::Error::msg)?;
-        return Ok(packets::read(&source, Path::new(""))?);
+        let direction = if packets.from_local.is_some() { Direction::Sent } else { Direction::Received };
+        return Ok(packets::read(&source, Path::new(""), direction)?);
     }
     if let (Some(from), Some(to)) = (&packets.from, &packets.to) {
         return Ok(all(vec![packets::between(from, to)?]));
@@ -110,18 +113,72 @@ fn given(packets: &Packets) -> anyhow::Result<Read> {
     Ok(all(packets?))
 }
 
-/// The number of the one packet of a capture that the user asks for.
-fn numbered(packets: &Packets) -> Option<u32> {
-    match pcap_source(packets.pcap.as_deref()?) {
-        Ok(PacketSource::Pcap { number, .. }) => number,
-        Ok(PacketSource::Spec(_) | PacketSource::Ends { .. }) | Err(_) => None,
+/// Where each packet enters: as the user says, or at the interface that a capture names for it.
+fn entries(
+    packets: &Packets,
+    given: &mut [Given],
+    world: &World,
+    node: &str,
+) -> anyhow::Result<Vec<EntryAt>> {
+    let entry = match (&packets.at, &packets.from_local) {
+        (Some(at), _) => Some(EntryAt::device(at).map_err(anyhow::Error::msg)?),
+        (None, Some(local)) => Some(EntryAt::local(local, socket(packets.socket.as_deref())?)),
+        (None, None) => None,
+    };
+    // A number of an interface is one of the namespace that the packets enter.
+    if given.iter().any(|given| given.ifindex.is_some() && given.dev.is_none()) {
+        let devices = &world.place(node, entry.as_slice())?.0.config.devices;
+        for given in &mut *given {
+            let Some(ifindex) = given.ifindex.filter(|_| given.dev.is_none()) else { continue };
+            let device = devices.iter().find(|device| device.ifindex == ifindex);
+            given.dev = device.map(|device| device.name.clone());
+        }
     }
+    given
+        .iter()
+        .map(|given| match (&entry, &given.dev, given.number) {
+            (Some(entry), _, _) => Ok(entry.clone()),
+            (None, Some(dev), _) => {
+                Ok(EntryAt::Device { node: String::new(), netns: String::new(), dev: dev.clone() })
+            }
+            (None, None, Some(number)) => match given.ifindex {
+                Some(ifindex) => bail!(
+                    "packet {number} was captured on interface {ifindex}, which the node does not have: say where it enters, --at DEV"
+                ),
+                None => bail!("the capture names no device for packet {number}: say where it enters, --at DEV"),
+            },
+            (None, None, None) => bail!("say where the packet enters: --at DEV, or --from-local"),
+        })
+        .collect()
+}
+
+/// A capture of several interfaces, one of which is the device where its packets are to enter: only what that one captured does.
+fn leave_out_elsewhere(at: &str, sends: &mut Vec<(CaseSend, Option<String>)>) -> Vec<Remark> {
+    let elsewhere = |dev: &Option<String>| dev.as_ref().is_some_and(|dev| dev != at);
+    let named = sends.iter().any(|(_, dev)| dev.as_deref() == Some(at));
+    let other = sends.iter().find_map(|(_, dev)| dev.clone().filter(|dev| dev != at));
+    let Some(other) = other else { return Vec::new() };
+    let all = sends.len();
+    let message = if named {
+        sends.retain(|(_, dev)| !elsewhere(dev));
+        let out = all - sends.len();
+        let (what, are) = if out == 1 { ("packet", "is") } else { ("packets", "are") };
+        format!(
+            "{out} {what} of the capture {are} left out: captured on {other} or another device, not on {at}"
+        )
+    } else {
+        format!("the capture is of {other}; its packets enter at {at}, as told")
+    };
+    vec![Remark { severity: Severity::Note, message, location: None }]
 }
 
 /// A capture at a device holds both directions. What has the device's own address as its source was sent by it, not received.
-fn leave_out_sent(sends: &mut Vec<CaseSend>, config: &NetNsConfig) -> anyhow::Result<Option<Remark>> {
+fn leave_out_sent(
+    sends: &mut Vec<(CaseSend, Option<String>)>,
+    config: &NetNsConfig,
+) -> anyhow::Result<Option<Remark>> {
     let all = sends.len();
-    sends.retain(|send| {
+    sends.retain(|(send, _)| {
         let Entry::Device(name) = &send.entry else { return true };
         let own = config.devices.iter().find(|device| device.name == *name).and_then(|device| device.mac);
         own.is_none_or(|own| own == MacAddr::default() || send.packet.mac_src() != Some(own))
@@ -139,30 +196,23 @@ fn leave_out_sent(sends: &mut Vec<CaseSend>, config: &NetNsConfig) -> anyhow::Re
     Ok((sent > 0).then_some(Remark { severity: Severity::Note, message, location: None }))
 }
 
-/// Everything read: what an engine runs.
-pub fn case(source: &Source, packets: &Packets) -> anyhow::Result<Case> {
-    let Read { packets: given, remarks } = given(packets)?;
-    let entry = match (&packets.at, &packets.from_local) {
-        (Some(at), _) => Some(EntryAt::device(at).map_err(anyhow::Error::msg)?),
-        (None, Some(local)) => Some(EntryAt::local(local, socket(packets.socket.as_deref())?)),
-        (None, None) => None,
-    };
-    let mut entries = Vec::with_capacity(given.len());
-    for (at, given) in given.iter().enumerate() {
-        entries.push(match (&entry, &given.dev) {
-            (Some(entry), _) => entry.clone(),
-            (None, Some(dev)) => {
-                EntryAt::Device { node: String::new(), netns: String::new(), dev: dev.clone() }
-            }
-            (None, None) if packets.pcap.is_some() => {
-                let number = numbered(packets).unwrap_or(1) as usize + at;
-                bail!("the capture names no device for packet {number}: say where it enters, --at DEV")
-            }
-            (None, None) => bail!("say where the packet enters: --at DEV, or --from-local"),
-        });
+/// Everything read: what an engine runs. What was said of the input until something went wrong is said all the same.
+pub fn case(out: &Out, source: &Source, packets: &Packets) -> anyhow::Result<Case> {
+    let mut remarks = Vec::new();
+    let case = read(source, packets, &mut remarks);
+    if case.is_err() {
+        out.remarks(&remarks);
     }
+    case
+}
+
+fn read(source: &Source, packets: &Packets, said: &mut Vec<Remark>) -> anyhow::Result<Case> {
+    let Read { packets: mut given, remarks } = given(packets)?;
+    said.extend(remarks);
     let world = world(source)?;
-    let (place, entries) = world.place(source.node.as_deref().unwrap_or_default(), &entries)?;
+    let node = source.node.as_deref().unwrap_or_default();
+    let entries = entries(packets, &mut given, &world, node)?;
+    let (place, entries) = world.place(node, &entries)?;
     let place = assumed(place, source)?;
     for entry in &entries {
         if let Entry::Device(dev) = entry
@@ -176,21 +226,28 @@ pub fn case(source: &Source, packets: &Packets) -> anyhow::Result<Case> {
         }
     }
     let defaults = defaults(&place.config.missing);
-    let mut sends: Vec<CaseSend> = given
+    let mut sends: Vec<(CaseSend, Option<String>)> = given
         .into_iter()
         .zip(entries)
-        .map(|(given, entry)| CaseSend { packet: given.packet, entry })
+        .map(|(given, entry)| (CaseSend { packet: given.packet, entry, number: given.number }, given.dev))
         .collect();
-    let mut remarks = remarks;
     if packets.pcap.is_some() {
-        remarks.extend(leave_out_sent(&mut sends, &place.config)?);
+        if let (Some(_), Some((CaseSend { entry: Entry::Device(at), .. }, _))) = (&packets.at, sends.first())
+        {
+            let at = at.clone();
+            said.extend(leave_out_elsewhere(&at, &mut sends));
+        }
+        said.extend(leave_out_sent(&mut sends, &place.config)?);
+        let (cut, merged) = cut_merged(sends, &place.config);
+        said.extend(merged);
+        sends = cut;
     }
     Ok(Case {
         name: source.bundle.join(" "),
         node: place.node,
         config: place.config,
-        remarks: place.remarks.into_iter().chain(defaults).chain(remarks).collect(),
-        sends,
+        remarks: place.remarks.into_iter().chain(defaults).chain(std::mem::take(said)).collect(),
+        sends: sends.into_iter().map(|(send, _)| send).collect(),
         seed: packets.seed,
         replies: !packets.no_reply,
     })

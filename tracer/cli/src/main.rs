@@ -56,10 +56,6 @@ fn main() -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(error) => {
-            if output::is_broken_pipe(&error) {
-                // The reader has seen enough.
-                return Exit::Ok.into();
-            }
             out.error(&format!("{error:#}"));
             Exit::Usage.into()
         }

@@ -1,5 +1,6 @@
 //! Standard output and standard error: colours as the user wants them, and a reader that has gone away.
 
+use std::cell::Cell;
 use std::io::{self, Write};
 
 use anstream::{AutoStream, ColorChoice};
@@ -26,6 +27,9 @@ const REMARKS: usize = 20;
 pub struct Out {
     color: ColorChoice,
     quiet: bool,
+    /// Whoever read standard output has gone away. That changes nothing about what the program found out: it goes on, and its exit status is the
+    /// same.
+    gone: Cell<bool>,
 }
 
 impl Out {
@@ -36,26 +40,37 @@ impl Out {
             Color::Always => ColorChoice::Always,
             Color::Never => ColorChoice::Never,
         };
-        Out { color, quiet }
+        Out { color, quiet, gone: Cell::new(false) }
     }
 
     /// Text, which may hold colours.
     pub fn text(&self, text: &str) -> anyhow::Result<()> {
-        if self.quiet {
+        if self.unread() {
             return Ok(());
         }
         let mut out = AutoStream::new(io::stdout().lock(), self.color);
-        out.write_all(text.as_bytes())?;
-        out.flush()?;
-        Ok(())
+        self.unless_gone(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
     }
 
     /// Bytes as they are, quiet or not.
     pub fn bytes(&self, bytes: &[u8]) -> anyhow::Result<()> {
         let mut out = io::stdout().lock();
-        out.write_all(bytes)?;
-        out.flush()?;
-        Ok(())
+        self.unless_gone(out.write_all(bytes).and_then(|()| out.flush()))
+    }
+
+    /// Whether what goes to standard output as text is read by nobody.
+    pub fn unread(&self) -> bool {
+        self.quiet || self.gone.get()
+    }
+
+    fn unless_gone(&self, result: io::Result<()>) -> anyhow::Result<()> {
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.gone.set(true);
+                Ok(())
+            }
+            result => Ok(result?),
+        }
     }
 
     /// What readers had to say, on standard error.
@@ -86,12 +101,4 @@ impl Out {
     pub fn width(&self) -> usize {
         std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(80).clamp(60, 160)
     }
-}
-
-/// Whether the reader of standard output has gone away.
-pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

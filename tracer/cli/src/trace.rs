@@ -2,8 +2,9 @@
 
 use pktwalk_report::json::document;
 use pktwalk_report::text::{Detail, TextOptions, render};
+use pktwalk_report::{Names, Remark, SendRecord};
 use pktwalk_scenario::case::Case;
-use pktwalk_scenario::model::{ModelEngine, ModelRun};
+use pktwalk_scenario::model::{Compiled, ModelEngine};
 
 use crate::args::{Format, Level, Trace};
 use crate::exit::Exit;
@@ -12,60 +13,71 @@ use crate::output::Out;
 
 /// Walks the packets and prints what became of them.
 pub fn run(out: &Out, args: &Trace) -> anyhow::Result<Exit> {
-    let case = input::case(&args.source, &args.packets)?;
-    let model = ModelEngine::new().walk(&case)?;
-    print(out, &model, args.detail, args.output)?;
-    Ok(exit(&case, &model))
+    let case = input::case(out, &args.source, &args.packets)?;
+    walk(out, &case, args.detail, args.output)
 }
 
-/// The worst of all packets.
-pub fn exit(case: &Case, model: &ModelRun) -> Exit {
-    let walked = model.run.sends.iter().filter_map(|send| send.packets.first()?.disposition);
-    let exit = walked.map(Exit::of).fold(Exit::Ok, Exit::worse);
-    // A reply that does not arrive is a connection that does not work.
-    let replies = model
-        .run
-        .sends
-        .iter()
-        .filter(|_| case.replies)
-        .filter_map(|send| send.record.as_ref()?.reply.as_ref()?.end().map(|end| end.disposition));
-    replies.map(Exit::of).fold(exit, Exit::worse)
-}
-
-/// Prints a run in the form that was asked for.
-pub fn print(out: &Out, model: &ModelRun, detail: Level, format: Format) -> anyhow::Result<()> {
-    let names = model.names();
-    let records: Vec<_> = model.run.sends.iter().filter_map(|send| send.record.as_ref()).collect();
+/// Walks the packets of a case and prints each as soon as it has ended: a capture may hold millions.
+pub fn walk(out: &Out, case: &Case, detail: Level, format: Format) -> anyhow::Result<Exit> {
+    let compiled = Compiled::of(case)?;
+    let names = compiled.names();
+    let printer = Printer { out, names: &names, detail, format, several: case.sends.len() > 1 };
     if format == Format::Text {
-        out.remarks(&model.remarks);
-        let options = TextOptions {
-            detail: match detail {
-                Level::Minimal => Detail::Minimal,
-                Level::Summary => Detail::Summary,
-                Level::Full => Detail::Full,
-            },
-            color: true,
-            width: out.width(),
-            numbered: records.len() > 1,
-        };
-        for (index, record) in records.iter().enumerate() {
-            if index > 0 && detail != Level::Minimal {
-                out.text("\n")?;
-            }
-            out.text(&render(record, &[], &names, &options))?;
-        }
-        return Ok(());
+        out.remarks(&compiled.remarks);
     }
-    for (index, record) in records.iter().enumerate() {
-        let remarks = if index == 0 { model.remarks.as_slice() } else { &[] };
-        let document = document(record, remarks, &names);
-        let mut text = if format == Format::Json {
+    let mut exit = Exit::Ok;
+    ModelEngine::new().walk_each(case, &compiled, |walked| {
+        exit = exit.worse(exit_of(&walked.record));
+        printer.print(&walked.record, &compiled.remarks)
+    })?;
+    Ok(exit)
+}
+
+/// A reply that does not arrive is a connection that does not work.
+fn exit_of(record: &SendRecord) -> Exit {
+    let ends = [record.request.end(), record.reply.as_ref().and_then(|reply| reply.end())];
+    ends.into_iter().flatten().map(|end| Exit::of(end.disposition)).fold(Exit::Ok, Exit::worse)
+}
+
+/// Prints packets in the form that was asked for.
+struct Printer<'a> {
+    out: &'a Out,
+    names: &'a dyn Names,
+    detail: Level,
+    format: Format,
+    several: bool,
+}
+
+impl Printer<'_> {
+    /// `remarks` go with the first packet.
+    fn print(&self, record: &SendRecord, remarks: &[Remark]) -> anyhow::Result<()> {
+        if self.out.unread() {
+            return Ok(());
+        }
+        let first = record.index == 0;
+        if self.format == Format::Text {
+            let options = TextOptions {
+                detail: match self.detail {
+                    Level::Minimal => Detail::Minimal,
+                    Level::Summary => Detail::Summary,
+                    Level::Full => Detail::Full,
+                },
+                color: true,
+                width: self.out.width(),
+                numbered: self.several,
+            };
+            let mut text =
+                if first || self.detail == Level::Minimal { String::new() } else { "\n".to_owned() };
+            text.push_str(&render(record, &[], self.names, &options));
+            return self.out.text(&text);
+        }
+        let document = document(record, if first { remarks } else { &[] }, self.names);
+        let mut text = if self.format == Format::Json {
             serde_json::to_string_pretty(&document)?
         } else {
             serde_json::to_string(&document)?
         };
         text.push('\n');
-        out.text(&text)?;
+        self.out.text(&text)
     }
-    Ok(())
 }

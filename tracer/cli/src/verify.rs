@@ -24,7 +24,7 @@ pub fn run(out: &Out, args: &Verify) -> anyhow::Result<Exit> {
     }
     let case = match &args.scenario {
         Some(folder) => runner::load(folder)?.case,
-        None => input::case(&args.source, &args.packets)?,
+        None => input::case(out, &args.source, &args.packets)?,
     };
     out.remarks(&case.remarks);
     let backends = match args.backend {

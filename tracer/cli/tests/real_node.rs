@@ -172,6 +172,7 @@ fn captures_hold_both_directions_and_unfinished_checksums() {
             data,
             interface: None,
             comments: Vec::new(),
+            flags: 0,
         }
     };
     let (theirs, ours) = ("02:00:00:00:00:09", "02:00:00:00:00:01");

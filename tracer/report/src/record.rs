@@ -56,6 +56,8 @@ impl WalkRecord {
 pub struct SendRecord {
     /// Position among the packets of the run, from 0.
     pub index: u32,
+    /// What texts call it: its number in the capture, or its place among the packets of the run, from 1.
+    pub number: u32,
     /// The packet.
     pub request: WalkRecord,
     /// The reply.

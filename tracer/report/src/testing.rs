@@ -339,6 +339,7 @@ pub(crate) fn rejected_after_dnat(names: &Table) -> SendRecord {
     )];
     SendRecord {
         index: 0,
+        number: 1,
         request: WalkRecord { packets: vec![request, child], connections: connections.into_iter().collect() },
         reply: None,
     }

@@ -52,7 +52,7 @@ impl Default for TextOptions {
 pub fn render(send: &SendRecord, remarks: &[Remark], names: &dyn Names, options: &TextOptions) -> String {
     let mut paper = Paper::new(options.width, options.color);
     let writer = Writer { names, options };
-    let number = if options.numbered { format!("{}: ", send.index + 1) } else { String::new() };
+    let number = if options.numbered { format!("{}: ", send.number) } else { String::new() };
     if options.detail == Detail::Minimal {
         writer.verdict(&mut paper, &send.request, 0, 0, &number);
         writer.decided_by(&mut paper, &send.request, 0, 2);

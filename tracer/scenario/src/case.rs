@@ -31,6 +31,15 @@ pub struct CaseSend {
     pub packet: Packet,
     /// Where.
     pub entry: Entry,
+    /// What reports call it: its number in the capture that it is of. None for its place among the packets of the case, from 1.
+    pub number: Option<u32>,
+}
+
+impl CaseSend {
+    /// A packet of no capture.
+    pub fn new(packet: Packet, entry: Entry) -> CaseSend {
+        CaseSend { packet, entry, number: None }
+    }
 }
 
 /// Where a packet enters the namespace.

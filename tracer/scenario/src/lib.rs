@@ -14,6 +14,7 @@ pub mod expect;
 pub mod file;
 pub mod golden;
 pub mod model;
+pub mod offload;
 pub mod packets;
 pub mod reply;
 pub mod runner;

@@ -79,34 +79,44 @@ impl<'c> ModelEngine<'c> {
     /// # Errors
     /// If a packet enters at a device that the namespace does not have.
     pub fn walk(&mut self, case: &Case) -> Result<ModelRun, EngineError> {
-        let mut config = case.config.clone();
-        senders_sockets(&mut config, case);
-        let other = other_order(&config);
-        if other.is_some() {
-            config.missing.retain(|missing| *missing != MissingState::RegistrationOrder);
-        }
-        let (ns, diagnostics) = NetNs::compile(config);
-        let mut remarks = case.remarks.clone();
-        remarks.extend(diagnostics.into_iter().map(|diagnostic| Remark {
-            severity: diagnostic.severity,
-            message: diagnostic.message,
-            location: location(&ns.config.files, diagnostic.source),
-        }));
-        let mut injects = Vec::with_capacity(case.sends.len());
-        for send in &case.sends {
-            injects.push(inject(&ns, send)?);
-        }
-        let other = other.filter(|_| ns.netfilter.order_matters()).map(|config| NetNs::compile(config).0);
-        let mut first = World::new(&ns);
-        let mut second = other.as_ref().map(World::new);
-        let mut seeded = Seeded::new(case.seed);
-        let mut seeded_second = Seeded::new(case.seed);
+        let compiled = Compiled::of(case)?;
         let mut run = EngineRun { engine: self.name().to_owned(), kernel: None, sends: Vec::new() };
         let mut replies = BTreeMap::new();
-        for (index, inject) in injects.into_iter().enumerate() {
+        self.walk_each(case, &compiled, |walked| {
+            if let Some(answer) = walked.answer {
+                replies.insert(run.sends.len(), answer);
+            }
+            run.sends.push(SendRun {
+                packets: walked.packets,
+                conntrack: snapshots(walked.state),
+                record: Some(walked.record),
+            });
+            Ok::<(), EngineError>(())
+        })?;
+        let Compiled { ns, node, remarks, .. } = compiled;
+        Ok(ModelRun { run, node, ns, remarks, replies })
+    }
+
+    /// Walks the packets one after the other and gives each to `take` as soon as it has ended, so that a long capture need not be kept.
+    ///
+    /// # Errors
+    /// If a packet enters at a device that the namespace does not have, and whatever `take` returns.
+    pub fn walk_each<E: From<EngineError>>(
+        &mut self,
+        case: &Case,
+        compiled: &Compiled,
+        mut take: impl FnMut(Walked<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let ns = &compiled.ns;
+        let mut first = World::new(ns);
+        let mut second = compiled.other.as_ref().map(World::new);
+        let mut seeded = Seeded::new(case.seed);
+        let mut seeded_second = Seeded::new(case.seed);
+        for (index, send) in case.sends.iter().enumerate() {
+            let inject = inject(ns, send)?;
             let mut sent = match &mut self.choices {
                 Some(choices) => {
-                    let mut choice = choices.for_send(index, &ns);
+                    let mut choice = choices.for_send(index, ns);
                     first.send(&case.node, inject.clone(), choice.as_mut())
                 }
                 None => first.send(&case.node, inject.clone(), &mut seeded),
@@ -121,30 +131,93 @@ impl<'c> ModelEngine<'c> {
                 };
                 sent.if_order_decides(&also);
             }
-            let mut reply = None;
+            let (mut reply, mut answered) = (None, None);
             if case.replies
                 && let Some(answer) = reply_to(&sent.record, &first.names(&case.node))
             {
                 // The reply goes through what the request left behind: the same state.
-                if let Ok(inject) = inject_of(&ns, &answer) {
+                if let Ok(inject) = inject_of(ns, &answer) {
                     let mut walked = first.send(&case.node, inject.clone(), &mut seeded);
                     if let Some(second) = &mut second {
                         walked.if_order_decides(&second.send(&case.node, inject, &mut seeded_second));
                     }
                     reply = Some(walked.record);
-                    replies.insert(index, answer);
+                    answered = Some(answer);
                 }
             }
-            let record = SendRecord { index: index as u32, request: sent.record, reply };
-            run.sends.push(SendRun {
+            let index = u32::try_from(index).unwrap_or(u32::MAX);
+            let number = send.number.unwrap_or(index.saturating_add(1));
+            take(Walked {
+                record: SendRecord { index, number, request: sent.record, reply },
                 packets: sent.packets,
-                conntrack: first.conntrack(),
-                record: Some(record),
-            });
+                state: &first.state,
+                answer: answered,
+            })?;
         }
-        drop(first);
-        Ok(ModelRun { run, node: case.node.clone(), ns, remarks, replies })
+        Ok(())
     }
+}
+
+/// A case's namespace, ready for packets.
+#[derive(Debug)]
+pub struct Compiled {
+    /// What the ids in records are of.
+    pub ns: NetNs,
+    /// The node's name, for [`Compiled::names`].
+    pub node: String,
+    /// What compiling had to say, after what the case's readers said.
+    pub remarks: Vec<Remark>,
+    /// The namespace with its backends registered the other way round, where that could matter.
+    other: Option<NetNs>,
+}
+
+impl Compiled {
+    /// Compiles the namespace of a case.
+    ///
+    /// # Errors
+    /// If a packet enters at a device that the namespace does not have.
+    pub fn of(case: &Case) -> Result<Compiled, EngineError> {
+        let mut config = case.config.clone();
+        senders_sockets(&mut config, case);
+        let other = other_order(&config);
+        if other.is_some() {
+            config.missing.retain(|missing| *missing != MissingState::RegistrationOrder);
+        }
+        let (ns, diagnostics) = NetNs::compile(config);
+        let mut remarks = case.remarks.clone();
+        remarks.extend(diagnostics.into_iter().map(|diagnostic| Remark {
+            severity: diagnostic.severity,
+            message: diagnostic.message,
+            location: location(&ns.config.files, diagnostic.source),
+        }));
+        for send in &case.sends {
+            if let Entry::Device(name) = &send.entry
+                && ns.dev(name).is_none()
+            {
+                inject(&ns, send)?;
+            }
+        }
+        let other = other.filter(|_| ns.netfilter.order_matters()).map(|config| NetNs::compile(config).0);
+        Ok(Compiled { ns, node: case.node.clone(), remarks, other })
+    }
+
+    /// The names of the records' ids.
+    pub fn names(&self) -> NetNsNames<'_> {
+        NetNsNames::new(&self.ns, self.node.as_str())
+    }
+}
+
+/// One packet of a case, walked.
+#[derive(Debug)]
+pub struct Walked<'a> {
+    /// Every step of it and of the reply.
+    pub record: SendRecord,
+    /// What every engine tells of it.
+    pub packets: Vec<PacketRun>,
+    /// What the packets so far have left behind.
+    pub state: &'a NetNsState,
+    /// The reply that was walked.
+    pub answer: Option<CaseSend>,
 }
 
 impl Engine for ModelEngine<'_> {
@@ -298,24 +371,24 @@ impl<'a> World<'a> {
         let packets = record.packets.iter().map(|packet| packet_run(packet, &names)).collect();
         Sent { record, packets }
     }
+}
 
-    fn conntrack(&self) -> Vec<CtSnapshot> {
-        let mut entries: Vec<CtSnapshot> = self
-            .state
-            .ct
-            .confirmed(self.state.now_ns)
-            .map(|(_, entry)| CtSnapshot {
-                original: entry.original,
-                reply: entry.reply,
-                mark: entry.mark,
-                status: entry.status & CT_STATUS_MASK,
-                tcp_state: entry.tcp.map(|state| state.name().to_owned()),
-                zone: entry.zone_original,
-            })
-            .collect();
-        entries.sort();
-        entries
-    }
+/// The confirmed connections, sorted.
+fn snapshots(state: &NetNsState) -> Vec<CtSnapshot> {
+    let mut entries: Vec<CtSnapshot> = state
+        .ct
+        .confirmed(state.now_ns)
+        .map(|(_, entry)| CtSnapshot {
+            original: entry.original,
+            reply: entry.reply,
+            mark: entry.mark,
+            status: entry.status & CT_STATUS_MASK,
+            tcp_state: entry.tcp.map(|state| state.name().to_owned()),
+            zone: entry.zone_original,
+        })
+        .collect();
+    entries.sort();
+    entries
 }
 
 /// The connections that the steps of these packets speak of, as they are now.

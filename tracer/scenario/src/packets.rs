@@ -5,13 +5,14 @@ use std::io::BufReader;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use pktwalk_capture::{CapturedFrame, Passage};
 use pktwalk_linux::diag::Severity;
-use pktwalk_packet::checksum::{finish, pseudo_header, sum};
-use pktwalk_packet::{EtherType, Ipv4Fields, Packet};
+use pktwalk_packet::{EtherType, Ipv4Fields, MacAddr, Packet};
 use pktwalk_report::{Location, Remark};
 use thiserror::Error;
 
 use crate::file::PacketSource;
+use crate::offload::fill_in_checksum;
 
 /// Bytes that a capture may have: it is held in memory.
 const MAX_CAPTURE: u64 = 2 << 30;
@@ -36,22 +37,47 @@ pub enum PacketError {
         message: String,
     },
     /// A capture could not be read.
-    #[error("{}: {message}", .file.display())]
+    #[error("{}: {message}{}", .file.display(), listed(.remarks))]
     Capture {
         /// As given.
         file: PathBuf,
         /// One sentence.
         message: String,
+        /// What was left out of it, and why.
+        remarks: Vec<Remark>,
     },
 }
 
-/// A packet, and the device that a capture names for it.
+fn listed(remarks: &[Remark]) -> String {
+    remarks.iter().map(|remark| format!("\n  {}", remark.message)).collect()
+}
+
+/// A packet, and what a capture says of it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Given {
     /// Its bytes.
     pub packet: Packet,
     /// The capture's interface name.
     pub dev: Option<String>,
+    /// The index of its interface where it was captured.
+    pub ifindex: Option<u32>,
+    /// Its number in the capture, from 1; none for packets of no capture.
+    pub number: Option<u32>,
+}
+
+impl From<Packet> for Given {
+    fn from(packet: Packet) -> Given {
+        Given { packet, dev: None, ifindex: None, number: None }
+    }
+}
+
+/// Which packets of a capture are asked for, where it says which are which.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// Those that the node received: they enter at a device.
+    Received,
+    /// Those that it sent: they are made here.
+    Sent,
 }
 
 /// What a source gave.
@@ -62,9 +88,6 @@ pub struct Read {
     /// What was left out, and why.
     pub remarks: Vec<Remark>,
 }
-
-/// `PACKET_OUTGOING` of a cooked header.
-const SENT: u16 = 4;
 
 /// The port that packets come from where nothing is said.
 const SOURCE_PORT: u16 = 40000;
@@ -155,93 +178,162 @@ pub fn spec(text: &str) -> Result<Packet, PacketError> {
 ///
 /// # Errors
 /// If there are none that could be used.
-pub fn read(source: &PacketSource, folder: &Path) -> Result<Read, PacketError> {
-    let one = |packet| Read { packets: vec![Given { packet, dev: None }], remarks: Vec::new() };
+pub fn read(source: &PacketSource, folder: &Path, direction: Direction) -> Result<Read, PacketError> {
+    let one = |packet| Read { packets: vec![Given::from(packet)], remarks: Vec::new() };
     match source {
         PacketSource::Spec(text) => spec(text).map(one),
         PacketSource::Ends { from, to } => between(from, to).map(one),
-        PacketSource::Pcap { file, number } => capture(&folder.join(file), *number),
+        PacketSource::Pcap { file, number } => capture(&folder.join(file), *number, direction),
     }
 }
 
-/// A TCP or UDP packet of the sender's own stack, captured before its device summed it up, holds the sum of the pseudo header alone. It is given the
-/// checksum that it has on the wire; whether it needed one.
-fn fill_in_checksum(packet: &mut Packet) -> bool {
-    if packet.ethertype() != EtherType::IPV4 || packet.missing() > 0 {
+/// Packets of a capture that are told of one by one before the rest is only counted.
+const TOLD: usize = 20;
+
+/// The destination of frames to other hosts, whose own a cooked header does not hold: nobody's.
+const SOMEBODY_ELSE: MacAddr = MacAddr([0xfe, 0xff, 0xff, 0xff, 0xff, 0xfe]);
+
+/// Where the destination of a frame was a group, and its packet's is none: that of all hosts.
+const ALL_HOSTS: MacAddr = MacAddr([1, 0, 0x5e, 0, 0, 1]);
+
+/// What is left out of a capture, or changed in it.
+#[derive(Default)]
+struct Said {
+    remarks: Vec<Remark>,
+    more: usize,
+    other_way: Vec<u64>,
+    left_to_device: usize,
+    to_others: usize,
+}
+
+impl Said {
+    fn one(&mut self, remark: Remark) {
+        if self.remarks.len() < TOLD {
+            self.remarks.push(remark);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn all(self, remark: &dyn Fn(String) -> Remark, direction: Direction) -> Vec<Remark> {
+        let mut remarks = self.remarks;
+        if self.more > 0 {
+            remarks.push(remark(format!("... and {} more such lines", self.more)));
+        }
+        if let Some(first) = self.other_way.first() {
+            let (what, are) = if self.other_way.len() == 1 { ("packet", "is") } else { ("packets", "are") };
+            let how = match direction {
+                Direction::Received => "sent by the node that captured",
+                Direction::Sent => "received, not sent, by the node that captured",
+            };
+            remarks.push(remark(format!(
+                "{} {what} of the capture {are} left out: {how} (the first is packet {first})",
+                self.other_way.len()
+            )));
+        }
+        let note = |message: String| Remark { severity: Severity::Note, ..remark(message) };
+        if self.left_to_device > 0 {
+            remarks.push(note(format!(
+                "packets whose checksum was left to the device when they were captured (offload): {}; it is filled in",
+                self.left_to_device
+            )));
+        }
+        if self.to_others > 0 {
+            remarks.push(note(format!(
+                "packets whose cooked header says that they were not for this host alone: {}; each is given an Ethernet header that says so too",
+                self.to_others
+            )));
+        }
+        remarks
+    }
+}
+
+/// Puts back what a cooked header says of the Ethernet header that it replaced: a packet without one is taken for one to this host.
+fn put_back_header(packet: &mut Packet, frame: &CapturedFrame) -> bool {
+    if !frame.was_ethernet() {
         return false;
     }
-    let Ok(ip) = Ipv4Fields::parse(packet.l3()) else { return false };
-    let at = match ip.protocol {
-        6 => 16,
-        17 => 6,
-        _ => return false,
+    let dst = match frame.passage() {
+        Some(Passage::Broadcast) => MacAddr([0xff; 6]),
+        Some(Passage::Multicast) => match Ipv4Fields::parse(packet.l3()) {
+            Ok(ip) if packet.ethertype() == EtherType::IPV4 && ip.dst >> 28 == 0xe => {
+                let [_, b, c, d] = ip.dst.to_be_bytes();
+                MacAddr([1, 0, 0x5e, b & 0x7f, c, d])
+            }
+            _ => ALL_HOSTS,
+        },
+        Some(Passage::OtherHost) => SOMEBODY_ELSE,
+        Some(Passage::Received | Passage::Sent) | None => return false,
     };
-    let (begin, end) = (usize::from(ip.header_len), usize::from(ip.total_len));
-    let fragment = packet.l3().get(6..8).is_none_or(|bytes| bytes[0] & 0x3f != 0 || bytes[1] != 0);
-    let Some(l4) = packet.l3_mut().get_mut(begin..end).filter(|l4| !fragment && l4.len() >= at + 4) else {
-        return false;
-    };
-    let Ok(len) = u32::try_from(l4.len()) else { return false };
-    let pseudo = pseudo_header(ip.src, ip.dst, ip.protocol, len);
-    let held = u16::from_be_bytes([l4[at], l4[at + 1]]);
-    if held != !finish(pseudo) || finish(sum(l4, pseudo)) == 0 {
-        return false;
-    }
-    l4[at..at + 2].fill(0);
-    let right = finish(sum(l4, pseudo));
-    let right = if right == 0 && ip.protocol == 17 { u16::MAX } else { right };
-    l4[at..at + 2].copy_from_slice(&right.to_be_bytes());
+    let src = frame.cooked().and_then(|cooked| cooked.source).unwrap_or(MacAddr([2, 0, 0, 0, 0, 2]));
+    packet.set_mac_header(dst, src);
     true
 }
 
 /// The packets of a capture, or the one of this number. What cannot be walked is left out and said.
-fn capture(path: &Path, number: Option<u32>) -> Result<Read, PacketError> {
-    let fail = |message: String| PacketError::Capture { file: path.to_owned(), message };
-    let file = File::open(path).map_err(|error| fail(error.to_string()))?;
+fn capture(path: &Path, number: Option<u32>, direction: Direction) -> Result<Read, PacketError> {
+    let fail = |message: String, remarks: Vec<Remark>| PacketError::Capture {
+        file: path.to_owned(),
+        message,
+        remarks,
+    };
+    let file = File::open(path).map_err(|error| fail(error.to_string(), Vec::new()))?;
     if file.metadata().is_ok_and(|data| data.len() > MAX_CAPTURE) {
-        return Err(fail("larger than 2 GiB".to_owned()));
+        return Err(fail("larger than 2 GiB".to_owned(), Vec::new()));
     }
-    let capture = pktwalk_capture::read(BufReader::new(file)).map_err(|error| fail(error.to_string()))?;
+    let capture =
+        pktwalk_capture::read(BufReader::new(file)).map_err(|error| fail(error.to_string(), Vec::new()))?;
     let name = path.display().to_string();
     let remark = |message: String| Remark {
         severity: Severity::Warning,
         message,
         location: Some(Location { file: name.clone(), line: 0 }),
     };
-    let mut read = Read { packets: Vec::new(), remarks: Vec::new() };
-    read.remarks.extend(capture.diagnostics.iter().map(|diagnostic| remark(diagnostic.to_string())));
-    let mut left_to_device = 0;
-    for frame in &capture.frames {
+    let mut said = Said::default();
+    for diagnostic in &capture.diagnostics {
+        said.one(remark(diagnostic.to_string()));
+    }
+    let mut packets = Vec::new();
+    let all = capture.frames.len();
+    // Frame by frame, so that a long capture is not held twice.
+    for frame in capture.frames {
         if number.is_some_and(|number| u64::from(number) != frame.number) {
             continue;
         }
-        let sent = frame.cooked().is_some_and(|cooked| cooked.packet_type == SENT);
-        match frame.packet() {
-            _ if sent => read.remarks.push(remark(format!(
-                "packet {} was sent by the node that captured it, and is left out",
-                frame.number
-            ))),
-            Ok(mut packet) => {
-                left_to_device += usize::from(fill_in_checksum(&mut packet));
-                read.packets.push(Given { packet, dev: frame.interface.clone() });
+        match (frame.passage(), direction) {
+            (Some(Passage::Sent), Direction::Received)
+            | (
+                Some(Passage::Received | Passage::Broadcast | Passage::Multicast | Passage::OtherHost),
+                Direction::Sent,
+            ) => {
+                said.other_way.push(frame.number);
+                continue;
             }
-            Err(error) if number.is_some() => return Err(fail(format!("packet {}: {error}", frame.number))),
+            (_, Direction::Received | Direction::Sent) => {}
+        }
+        match frame.packet() {
+            Ok(mut packet) => {
+                said.left_to_device += usize::from(fill_in_checksum(&mut packet));
+                said.to_others += usize::from(put_back_header(&mut packet, &frame));
+                packets.push(Given {
+                    packet,
+                    ifindex: frame.cooked().and_then(|cooked| cooked.ifindex),
+                    dev: frame.interface,
+                    number: Some(u32::try_from(frame.number).unwrap_or(u32::MAX)),
+                });
+            }
             Err(error) => {
-                read.remarks.push(remark(format!("packet {}: {error}; it is left out", frame.number)));
+                said.one(remark(format!("packet {}: {error}; it is left out", frame.number)));
             }
         }
     }
-    if left_to_device > 0 {
-        let message = format!(
-            "packets whose checksum was left to the device when they were captured (offload): {left_to_device}; it is filled in"
-        );
-        read.remarks.push(Remark { severity: Severity::Note, ..remark(message) });
-    }
-    if read.packets.is_empty() {
-        return Err(fail(match number {
-            Some(number) => format!("there is no packet {number} to walk; it holds {}", capture.frames.len()),
+    let remarks = said.all(&remark, direction);
+    if packets.is_empty() {
+        let message = match number {
+            Some(number) => format!("there is no packet {number} to walk; it holds {all}"),
             None => "there is no packet to walk in it".to_owned(),
-        }));
+        };
+        return Err(fail(message, remarks));
     }
-    Ok(read)
+    Ok(Read { packets, remarks })
 }

@@ -37,7 +37,7 @@ pub fn reply_to(walk: &WalkRecord, names: &dyn Names) -> Option<CaseSend> {
         Disposition::Delivered => (delivered(given)?, Entry::Local(SkbSocket::default())),
         _ => return None,
     };
-    Some(CaseSend { packet: answer(&arrived, &given.start)?, entry })
+    Some(CaseSend::new(answer(&arrived, &given.start)?, entry))
 }
 
 /// A delivered packet's headers at its end.

@@ -11,10 +11,11 @@ use crate::confirm::{Backends, Judge, confirm};
 use crate::engine::EngineError;
 use crate::event::EngineRun;
 use crate::expect::unmet;
-use crate::file::{self, EntryAt, Expect, FileError, Live, PacketSource, ScenarioFile};
+use crate::file::{self, EntryAt, Expect, FileError, Live, ScenarioFile};
 use crate::golden::{Golden, first_difference};
 use crate::model::ModelEngine;
-use crate::packets::{self, PacketError};
+use crate::offload::cut_merged;
+use crate::packets::{self, Direction, PacketError};
 use crate::world::{World, WorldError};
 
 /// Name of the scenario file in its folder.
@@ -64,7 +65,7 @@ pub enum LoadError {
         /// Its line.
         line: u64,
         /// Which packet of the capture, from 1.
-        number: usize,
+        number: u32,
     },
 }
 
@@ -116,17 +117,17 @@ pub fn assemble(
     let mut expects = Vec::new();
     let mut remarks = Vec::new();
     for send in &file.sends {
-        let given = packets::read(&send.packet, folder).map_err(|error| LoadError::Packet {
+        let direction = match &send.entry {
+            Some(EntryAt::Local { .. }) => Direction::Sent,
+            Some(EntryAt::Device { .. }) | None => Direction::Received,
+        };
+        let given = packets::read(&send.packet, folder, direction).map_err(|error| LoadError::Packet {
             scenario: name.to_owned(),
             line: send.line,
             error,
         })?;
-        let first = match send.packet {
-            PacketSource::Pcap { number: Some(number), .. } => number as usize,
-            _ => 1,
-        };
         remarks.extend(given.remarks);
-        for (at, given) in given.packets.into_iter().enumerate() {
+        for given in given.packets {
             let entry = match (&send.entry, given.dev) {
                 (Some(entry), _) => entry.clone(),
                 (None, Some(dev)) => EntryAt::Device { node: String::new(), netns: String::new(), dev },
@@ -134,17 +135,27 @@ pub fn assemble(
                     return Err(LoadError::NoEntry {
                         scenario: name.to_owned(),
                         line: send.line,
-                        number: first + at,
+                        number: given.number.unwrap_or(1),
                     });
                 }
             };
-            packets.push(given.packet);
+            packets.push((given.packet, given.number));
             entries.push(entry);
             expects.push(send.expect.clone());
         }
     }
     let (place, entries) = world.place("", &entries).map_err(world_error)?;
-    let sends = packets.into_iter().zip(entries).map(|(packet, entry)| CaseSend { packet, entry }).collect();
+    let sends = packets
+        .into_iter()
+        .zip(entries)
+        .map(|((packet, number), entry)| CaseSend { packet, entry, number })
+        .zip(expects)
+        .collect();
+    let (sends, merged) = cut_merged(sends, &place.config);
+    remarks.extend(merged);
+    // A scenario counts its own packets.
+    let (sends, expects) =
+        sends.into_iter().map(|(send, expect)| (CaseSend { number: None, ..send }, expect)).unzip();
     let case = Case {
         name: name.to_owned(),
         node: place.node.clone(),

@@ -268,7 +268,7 @@ impl Maker<'_> {
             }
         };
         walk(self.ns, &mut self.state, inject, &mut self.choice, &mut recorder);
-        self.sends.push(CaseSend { packet, entry });
+        self.sends.push(CaseSend::new(packet, entry));
         Some(recorder)
     }
 
