@@ -194,8 +194,8 @@ fn captures_hold_both_directions_and_unfinished_checksums() {
     for words in [
         "1: DELIVERED to a local tcp socket, 192.0.2.1:22",
         // Cut off behind its headers.
-        "2: DELIVERED to a local tcp socket, 192.0.2.1:22",
-        "3: UNKNOWN the capture cut the packet off where its bytes decide",
+        "3: DELIVERED to a local tcp socket, 192.0.2.1:22",
+        "4: UNKNOWN the capture cut the packet off where its bytes decide",
         "1 packet of the capture is left out: sent by the device itself",
         "(offload): 2; it is filled in",
     ] {

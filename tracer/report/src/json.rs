@@ -32,6 +32,8 @@ pub struct Document {
     pub schema: &'static str,
     /// Position among the packets of the run, from 0.
     pub index: u32,
+    /// What the text report calls it: its number in the capture, or its place among the packets of the run, from 1.
+    pub number: u32,
     /// What became of the packet.
     #[serde(flatten)]
     pub walk: Walk,
@@ -56,7 +58,7 @@ pub struct Walk {
     pub text: String,
     /// Where it was decided.
     pub at: Place,
-    /// What made the packet: `given`, `icmp-error`, `reject-icmp`, `reject-reset`, `tcp-reset`, `echo-reply`, `arp`, `fragment`.
+    /// What made the packet: `given`, `icmp-error`, `reject-icmp`, `reject-reset`, `tcp-reset`, `echo-reply`, `arp`, `fragment`, `copy`.
     pub made_by: &'static str,
     /// The packet as it began.
     pub packet: PacketEntry,
@@ -207,6 +209,7 @@ pub fn document(send: &SendRecord, remarks: &[Remark], names: &dyn Names) -> Doc
     Document {
         schema: SCHEMA,
         index: send.index,
+        number: send.number,
         walk: walk(&send.request, 0, names),
         reply: send.reply.as_ref().map(|reply| walk(reply, 0, names)),
         assumptions,
