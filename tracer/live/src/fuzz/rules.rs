@@ -6,7 +6,7 @@ use pktwalk_linux::hook::{Family, Hook, TableName};
 use pktwalk_linux::ids::SourceLine;
 use pktwalk_linux::ipset::{IpSet, SetEntry, SetType};
 use pktwalk_linux::iptables::ast::{
-    AddrMask, Chain, DevPattern, IpMatch, Neg, Policy, Rule, SaveFile, Table, Target,
+    AddrMask, Chain, DevPattern, IpMatch, Match, Neg, Policy, Rule, SaveFile, StatisticMatch, Table, Target,
 };
 
 use super::matches;
@@ -130,6 +130,18 @@ fn rule(rng: &mut Rng, place: Place, callees: &[&str], sets: &[IpSet]) -> Rule {
     let target = targets::target(rng, place, callees, &mut ip);
     let mut matches = matches::matches(rng, place, &mut ip, sets);
     targets::needs(&target, &mut ip, &mut matches);
+    let random = |m: &Match| matches!(m, Match::Statistic(StatisticMatch::Random { .. }));
+    if matches.iter().any(random) {
+        // Whether the dice said yes is told by the rule that matched. Where a match after them says no, nothing tells whether it was asked and
+        // what it then remembers.
+        matches.retain(|m| {
+            random(m)
+                || !matches!(
+                    m,
+                    Match::Limit(_) | Match::Hashlimit(_) | Match::Recent(_) | Match::Statistic(_)
+                )
+        });
+    }
     // What ends a table quickly hides everything behind it: make it rarer by asking for more.
     if matches!(target, Target::Accept | Target::Drop | Target::Reject(_))
         && matches.is_empty()
