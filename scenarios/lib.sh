@@ -48,7 +48,8 @@ wire() {
   ip link set "$1" up
 }
 
-# neighbour DEV ADDRESS INDEX: ADDRESS is at the other end of wire INDEX.
+# neighbour DEV ADDRESS HOST: ADDRESS is beyond DEV and has the MAC 02:00:00:00:01:HOST. Each has its own, so that a frame tells who its next hop
+# was: the number of the wire where one host is at its end, some other number where there are more.
 neighbour() {
   ip neigh replace "$2" lladdr "02:00:00:00:01:$(printf %02x "$3")" nud permanent dev "$1"
 }
@@ -62,7 +63,7 @@ node() {
   ip route add 10.0.1.2 dev vetha
   ip route add 10.0.2.2 dev vethb
   neighbour eth0 192.168.50.254 2
-  neighbour eth0 192.168.50.20 2
+  neighbour eth0 192.168.50.20 20
   neighbour vetha 10.0.1.2 3
   neighbour vethb 10.0.2.2 4
   sysctl -qw net.ipv4.ip_forward=1

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use pktwalk_linux::choice::{Choice, ChoicePoint, Seeded};
-use pktwalk_linux::config::NetNsConfig;
+use pktwalk_linux::config::{NetNsConfig, Nexthop};
 use pktwalk_linux::conntrack::tuple::{CtL4, CtTuple};
 use pktwalk_linux::hook::TableName;
 use pktwalk_linux::ids::{RouteId, RuleId};
 use pktwalk_linux::iptables::ast::{Match, StatisticMatch};
 use pktwalk_linux::netns::NetNs;
 use pktwalk_linux::trace::Manip;
+use pktwalk_linux::walk::assumed_mac;
 use pktwalk_packet::{Ipv4Fields, MacAddr};
-use pktwalk_scenario::event::{At, CtSnapshot, EngineRun, PacketRun, SendRun};
+use pktwalk_scenario::event::{At, CtSnapshot, EngineRun, FrameOut, PacketRun, SendRun};
 use pktwalk_scenario::model::Choices;
 
 use crate::engine::KernelRun;
@@ -69,8 +70,8 @@ struct SendReplay {
     /// The last of them that is no copy.
     last: Option<usize>,
     conntrack: Vec<CtSnapshot>,
-    /// Routes with several nexthops: which of them the frames left by.
-    nexthops: BTreeMap<RouteId, u32>,
+    /// Routes with several nexthops: which of them each packet left by, in the kernel's numbers.
+    nexthops: BTreeMap<(RouteId, usize), u32>,
     /// IP ids of packets that were made, in order.
     ids: std::vec::IntoIter<u16>,
     /// Where the kernel left no sign.
@@ -104,18 +105,22 @@ impl SendReplay {
             let matches = key.and_then(|key| matched.get(&key)).cloned().unwrap_or_default();
             random.insert(rule, Random { not, matches });
         }
-        let frames: Vec<(&str, Option<MacAddr>)> = run
-            .packets
-            .iter()
-            .flat_map(|packet| &packet.frames)
-            .map(|frame| (frame.dev.as_str(), frame.packet.mac_dst()))
-            .collect();
+        let frames = left(&ns.config, run);
+        let multipath = (0u32..).zip(&ns.config.routes).filter(|(_, route)| route.nexthops.len() > 1);
+        let mut nexthops = BTreeMap::new();
+        for (route, _) in multipath {
+            for (number, frames) in frames.iter().enumerate() {
+                if let Some(position) = nexthop(ns, RouteId(route), frames) {
+                    nexthops.insert((RouteId(route), number), position);
+                }
+            }
+        }
         SendReplay {
             random,
             begun: Vec::new(),
             last: None,
             conntrack: run.conntrack.clone(),
-            nexthops: nexthops(&ns.config, &frames),
+            nexthops,
             ids: ids.into_iter(),
             otherwise: Seeded::new(0),
         }
@@ -142,23 +147,34 @@ impl SendReplay {
     }
 }
 
-/// The nexthop of each route that a frame left by.
-fn nexthops(config: &NetNsConfig, frames: &[(&str, Option<MacAddr>)]) -> BTreeMap<RouteId, u32> {
-    let mac_of = |dev: &str, addr: Option<IpAddr>| {
-        config.neighbours.iter().find(|n| n.dev == dev && Some(n.addr) == addr).and_then(|n| n.mac)
+/// What a frame says of its next hop: the device that routing knows (a bridge for its ports), and whose address it carries.
+type Left = (String, Option<MacAddr>);
+
+/// Per packet, the frames that left.
+fn left(config: &NetNsConfig, run: &SendRun) -> Vec<Vec<Left>> {
+    let master = |name: &str| {
+        let device = config.devices.iter().find(|device| device.name == name);
+        device.and_then(|device| device.master.clone()).unwrap_or_else(|| name.to_owned())
     };
-    let mut taken = BTreeMap::new();
-    for (number, route) in config.routes.iter().enumerate().filter(|(_, route)| route.nexthops.len() > 1) {
-        let position = route.nexthops.iter().position(|hop| {
-            let Some(dev) = hop.dev.as_deref() else { return false };
-            let mac = mac_of(dev, hop.via);
-            frames.iter().any(|frame| frame.0 == dev && (mac.is_none() || mac == frame.1))
+    let frame = |frame: &FrameOut| (master(&frame.dev), frame.packet.mac_dst());
+    run.packets.iter().map(|packet| packet.frames.iter().map(frame).collect()).collect()
+}
+
+/// The nexthop of `route` that `frames` left by, where only one fits.
+fn nexthop(ns: &NetNs, route: RouteId, frames: &[Left]) -> Option<u32> {
+    let hops = &ns.config.routes.get(route.0 as usize)?.nexthops;
+    let fits = |hop: &Nexthop| {
+        let Some(dev) = hop.dev.as_deref() else { return false };
+        // Without a gateway the frame goes to the destination itself: the device is all that tells.
+        let mac = hop.via.map(|addr| {
+            let known = ns.config.neighbours.iter().find(|n| n.dev == dev && n.addr == addr);
+            let assumed = || if let IpAddr::V4(addr) = addr { Some(assumed_mac(addr.into())) } else { None };
+            known.and_then(|n| n.mac).or_else(assumed)
         });
-        if let Some(position) = position {
-            taken.insert(RouteId(number as u32), position as u32);
-        }
-    }
-    taken
+        frames.iter().any(|frame| frame.0 == dev && mac.is_none_or(|mac| mac == frame.1))
+    };
+    let mut fitting = (0u32..).zip(hops).filter(|(_, hop)| fits(hop)).map(|(position, _)| position);
+    fitting.next().filter(|_| fitting.next().is_none())
 }
 
 fn source(tuple: CtTuple) -> Option<u16> {
@@ -182,7 +198,10 @@ impl Choice for SendReplay {
         let seen = match point {
             ChoicePoint::Statistic { rule, .. } => self.statistic(rule),
             ChoicePoint::NatPort { original, manip, .. } => self.port(original, manip),
-            ChoicePoint::Nexthop { route, .. } => self.nexthops.get(&route).copied(),
+            ChoicePoint::Nexthop { route, .. } => {
+                let packet = self.begun.last().copied().unwrap_or(0);
+                self.nexthops.get(&(route, packet)).copied()
+            },
             ChoicePoint::IpId => self.ids.next().map(u32::from),
         };
         seen.unwrap_or_else(|| self.otherwise.choose(point))

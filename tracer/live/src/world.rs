@@ -13,11 +13,11 @@ use pktwalk_linux::config::{Device, DeviceKind, NetNsConfig, NudState};
 use pktwalk_linux::hook::{Backend, TableName};
 use pktwalk_linux::netns::NetNs;
 use pktwalk_linux::skb::SkbSocket;
-use pktwalk_linux::walk::as_neighbour;
+use pktwalk_linux::walk::{as_neighbour, assumed_mac};
 use pktwalk_packet::{EtherType, Packet};
 use pktwalk_scenario::case::{CaseSend, Entry};
 use pktwalk_scenario::engine::EngineError;
-use pktwalk_scenario::event::{FrameOut, SendRun};
+use pktwalk_scenario::event::{FrameOut, Question, SendRun};
 use pnet_datalink::{Channel, Config, DataLinkReceiver, DataLinkSender, NetworkInterface};
 
 use crate::netlink::{Netfilter, ReadError};
@@ -156,7 +156,13 @@ impl World {
         for device in &config.devices {
             // An unresolved neighbour fails after one question and the shortest time there is (10 ms), not after three and seconds;
             // what is answered for others is answered at once.
-            for (setting, value) in [("retrans_time_ms", "1"), ("mcast_solicit", "1"), ("proxy_delay", "0")] {
+            for (setting, value) in [
+                ("retrans_time_ms", "1"),
+                ("mcast_solicit", "1"),
+                ("proxy_delay", "0"),
+                // Who told of himself is not asked again while a case runs.
+                ("delay_first_probe_time", "3600"),
+            ] {
                 let _ = std::fs::write(format!("/proc/sys/net/ipv4/neigh/{}/{setting}", device.name), value);
             }
         }
@@ -390,13 +396,14 @@ impl World {
         let (mut nft, mut legacy) = self.tracer.drain()?;
         let mut frames = self.frames();
         let mut freed = perf.as_ref().map(|_| Vec::new());
+        let mut questions = Vec::new();
         // Who is asked for answers, as the model assumes of neighbours that nobody said anything of. What waited for the answer then leaves.
         for _ in 0..QUESTIONS {
             if sent.ethertype() == EtherType::ARP {
                 // The question is the packet itself.
                 break;
             }
-            let (asked, unanswered) = self.questions(&mut frames);
+            let (asked, unanswered) = self.questions(&mut frames, &mut questions);
             if unanswered {
                 give_up(perf, &mut freed);
             } else if asked.is_empty() {
@@ -421,12 +428,18 @@ impl World {
         let (packets, ids) = normal::packets(&self.loaded, &sent, local, loopback, seen);
         self.told |= packets.len() > 1;
         let conntrack = state::connections(&mut self.netfilter, self.filled)?;
-        Ok((SendRun { packets, conntrack, record: None }, ids))
+        questions.sort();
+        questions.dedup();
+        Ok((SendRun { packets, conntrack, questions: Some(questions), record: None }, ids))
     }
 
-    /// Takes ARP requests out of `frames`, and gives the answer to each with the device that it goes to; and whether there was one for a
+    /// Takes ARP requests out of `frames` and into `questions`, and gives the answer to each with the device that it goes to; and whether there was one for a
     /// neighbour that the configuration says has failed: for those nobody answers.
-    fn questions(&self, frames: &mut Vec<FrameOut>) -> (Vec<(String, Vec<u8>)>, bool) {
+    fn questions(
+        &self,
+        frames: &mut Vec<FrameOut>,
+        questions: &mut Vec<Question>,
+    ) -> (Vec<(String, Vec<u8>)>, bool) {
         let (mut answers, mut unanswered) = (Vec::new(), false);
         frames.retain(|frame| {
             let arp = frame.packet.l3();
@@ -435,13 +448,20 @@ impl World {
             if frame.packet.ethertype() != EtherType::ARP {
                 return true;
             }
-            let addr = IpAddr::V4(Ipv4Addr::new(a, b, c, d));
+            let target = Ipv4Addr::new(a, b, c, d);
+            let addr = IpAddr::V4(target);
+            let device = self.config.devices.iter().find(|device| device.name == frame.dev);
+            // What a bridge asks goes out of its ports.
+            let dev = device.and_then(|device| device.master.clone()).unwrap_or_else(|| frame.dev.clone());
+            questions.push(Question { dev, target });
             let failed = self.config.neighbours.iter().any(|n| n.addr == addr && n.state == NudState::Failed);
             if !failed {
                 // The frame's own source is nobody's, so that a bridge does not learn where the neighbour is.
                 let mut answer = asker[..6].to_vec();
                 answer.extend_from_slice(&[0x02, 0xff, 0, 0, 0, 1, 8, 6]);
-                answer.extend_from_slice(&[0, 1, 8, 0, 6, 4, 0, 2, 0x02, 0xfe, a, b, c, d, a, b, c, d]);
+                answer.extend_from_slice(&[0, 1, 8, 0, 6, 4, 0, 2]);
+                answer.extend_from_slice(&assumed_mac(target.into()).0);
+                answer.extend_from_slice(&[a, b, c, d]);
                 answer.extend_from_slice(asker);
                 answers.push((frame.dev.clone(), answer));
             }

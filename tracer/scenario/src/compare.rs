@@ -4,7 +4,9 @@ use std::fmt;
 
 use pktwalk_linux::hook::Hook;
 
-use crate::event::{At, EngineRun, EventVerdict, PacketRun, ScenarioEvent, SendRun};
+use pktwalk_packet::Packet;
+
+use crate::event::{At, EngineRun, EventVerdict, PacketRun, Question, ScenarioEvent, SendRun};
 
 /// A point where two runs differ.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,6 +32,10 @@ pub enum What {
     Frames(String, String),
     /// A frame's bytes from the network header on, in hexadecimal.
     FrameBytes(usize, String, String),
+    /// A frame's link-layer header, in hexadecimal.
+    LinkHeader(usize, String, String),
+    /// Whom the namespace asked for by ARP.
+    Questions(String, String),
     /// How many packets came of it.
     Packets(usize, usize),
     /// The connection table.
@@ -54,6 +60,10 @@ impl fmt::Display for Difference {
             What::KernelReason(left, right) => write!(f, "reason {left} | {right}"),
             What::Frames(left, right) => write!(f, "frames {left} | {right}"),
             What::FrameBytes(at, left, right) => write!(f, "frame {}: {left} | {right}", at + 1),
+            What::LinkHeader(at, left, right) => {
+                write!(f, "link-layer header of frame {}: {left} | {right}", at + 1)
+            }
+            What::Questions(left, right) => write!(f, "asked for {left} | {right}"),
             What::Packets(left, right) => write!(f, "{left} packets in all | {right}"),
             What::Conntrack(left, right) => write!(f, "connections: {left} | {right}"),
         }
@@ -173,6 +183,15 @@ fn compare_send(send: usize, left: &SendRun, right: &SendRun, differences: &mut 
     for (number, (left, right)) in left_packets.iter().zip(&right_packets).enumerate() {
         compare_packet(left, right, &mut |what| add(Some(number), what));
     }
+    if let (Some(left), Some(right)) = (&left.questions, &right.questions)
+        && left != right
+    {
+        let show = |questions: &[Question]| {
+            let asked: Vec<String> = questions.iter().map(|q| format!("{} at {}", q.target, q.dev)).collect();
+            if asked.is_empty() { "nobody".to_owned() } else { asked.join(", ") }
+        };
+        add(None, What::Questions(show(left), show(right)));
+    }
     if left.conntrack != right.conntrack {
         let show = |run: &SendRun| {
             let entries: Vec<String> = run
@@ -235,9 +254,14 @@ fn compare_packet(left: &PacketRun, right: &PacketRun, add: &mut dyn FnMut(What)
         return;
     }
     for (at, (left, right)) in left.frames.iter().zip(&right.frames).enumerate() {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let link = |packet: &Packet| packet.mac_header().unwrap_or_default().to_vec();
+        let (left_link, right_link) = (link(&left.packet), link(&right.packet));
+        if left_link != right_link {
+            add(What::LinkHeader(at, hex(&left_link), hex(&right_link)));
+        }
         let (left, right) = (left.packet.l3(), right.packet.l3());
         if left != right {
-            let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
             add(What::FrameBytes(at, hex(left), hex(right)));
         }
     }

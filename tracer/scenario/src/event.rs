@@ -6,6 +6,8 @@
 //!   follows and is one ([`At::Policy`]), also after a RETURN in a built-in chain;
 //! * jumps and gotos carry the chain that they lead to; a REJECT is a drop; a NAT target is an accept (or a drop, where it failed).
 
+use std::net::Ipv4Addr;
+
 use pktwalk_linux::conntrack::status;
 use pktwalk_linux::conntrack::tuple::CtTuple;
 use pktwalk_linux::hook::{Backend, Hook, TableName};
@@ -141,6 +143,15 @@ pub struct Decided {
     pub rule: Option<u32>,
 }
 
+/// `Who has TARGET?`
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Question {
+    /// Name of the device that asks; a bridge for all its ports.
+    pub dev: String,
+    /// Whom it asks for.
+    pub target: Ipv4Addr,
+}
+
 /// What became of one sent packet and of everything that was made because of it.
 #[derive(Clone, Debug, Default)]
 pub struct SendRun {
@@ -148,6 +159,9 @@ pub struct SendRun {
     pub packets: Vec<PacketRun>,
     /// Confirmed connections afterwards, sorted.
     pub conntrack: Vec<CtSnapshot>,
+    /// Whom the namespace asked for by ARP because of it, sorted; questions that were answered before are not asked again. None from engines
+    /// that cannot tell.
+    pub questions: Option<Vec<Question>>,
     /// Every step, from engines that have them: for the golden text.
     pub record: Option<SendRecord>,
 }

@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use pktwalk_linux::choice::{Choice, Seeded};
-use pktwalk_linux::config::{MissingState, NetNsConfig, Socket};
+use pktwalk_linux::config::{Device, DeviceKind, MissingState, NetNsConfig, Socket};
 use pktwalk_linux::hook::Hook;
-use pktwalk_linux::ids::CtId;
+use pktwalk_linux::ids::{CtId, DevId};
 use pktwalk_linux::iptables::ast::Policy;
 use pktwalk_linux::netns::{NetNs, NetNsState};
 use pktwalk_linux::reason::{Because, Disposition, End, Locus};
 use pktwalk_linux::skb::{MadeBy, SkbCt, SkbSocket};
-use pktwalk_linux::trace::{CtResult, PacketTrace, Recorder, RuleVerdict, Step};
+use pktwalk_linux::trace::{CtResult, NeighResult, PacketTrace, Recorder, RuleVerdict, Step};
 use pktwalk_linux::walk::{Inject, walk};
 use pktwalk_report::flow::{Flow, L4};
 use pktwalk_report::netns_names::location;
@@ -24,8 +24,8 @@ use pktwalk_report::{Connection, Names, NetNsNames, Remark, SendRecord, WalkReco
 use crate::case::{Case, CaseSend, Entry};
 use crate::engine::{Engine, EngineError};
 use crate::event::{
-    At, CT_STATUS_MASK, CtSnapshot, Decided, EngineRun, EventVerdict, FrameOut, PacketRun, ScenarioEvent,
-    SendRun,
+    At, CT_STATUS_MASK, CtSnapshot, Decided, EngineRun, EventVerdict, FrameOut, PacketRun, Question,
+    ScenarioEvent, SendRun,
 };
 use crate::reply::reply_to;
 
@@ -82,6 +82,7 @@ impl<'c> ModelEngine<'c> {
         let compiled = Compiled::of(case)?;
         let mut run = EngineRun { engine: self.name().to_owned(), kernel: None, sends: Vec::new() };
         let mut replies = BTreeMap::new();
+        let mut known = BTreeSet::new();
         self.walk_each(case, &compiled, |walked| {
             if let Some(answer) = walked.answer {
                 replies.insert(run.sends.len(), answer);
@@ -89,6 +90,7 @@ impl<'c> ModelEngine<'c> {
             run.sends.push(SendRun {
                 packets: walked.packets,
                 conntrack: snapshots(walked.state),
+                questions: Some(questions(&walked.record.request.packets, &compiled.ns, &mut known)),
                 record: Some(walked.record),
             });
             Ok::<(), EngineError>(())
@@ -389,6 +391,42 @@ fn snapshots(state: &NetNsState) -> Vec<CtSnapshot> {
         .collect();
     entries.sort();
     entries
+}
+
+/// Whom these packets make the namespace ask for. Who answers, and everybody but neighbours that have failed is assumed to, is not asked again.
+fn questions(packets: &[PacketTrace], ns: &NetNs, answered: &mut BTreeSet<Question>) -> Vec<Question> {
+    let mut asked = BTreeSet::new();
+    for recorded in packets.iter().flat_map(|packet| &packet.steps) {
+        let Step::Neighbour { dev, addr, result } = recorded.step else { continue };
+        let question = || Question { dev: ns.device(dev).name.clone(), target: addr.into() };
+        match result {
+            NeighResult::Assumed if is_heard(ns, dev) => {
+                let question = question();
+                if answered.insert(question.clone()) {
+                    asked.insert(question);
+                }
+            }
+            NeighResult::Failed if is_heard(ns, dev) => {
+                asked.insert(question());
+            }
+            _ => {}
+        }
+    }
+    asked.into_iter().collect()
+}
+
+/// Whether what `dev` sends to everybody comes out of the namespace.
+fn is_heard(ns: &NetNs, dev: DevId) -> bool {
+    let device = ns.device(dev);
+    let works = |device: &Device| device.up && device.carrier;
+    let port = |port: &Device| {
+        port.master.as_ref() == Some(&device.name) && works(port) && port.port.forwarding
+    };
+    match device.kind {
+        DeviceKind::Physical | DeviceKind::Veth { .. } | DeviceKind::Other(_) => works(device),
+        DeviceKind::Bridge { .. } => device.up && ns.config.devices.iter().any(port),
+        DeviceKind::Loopback | DeviceKind::Dummy => false,
+    }
 }
 
 /// The connections that the steps of these packets speak of, as they are now.

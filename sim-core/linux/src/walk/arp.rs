@@ -1,5 +1,5 @@
-//! ARP: answers for own and proxied addresses (`arp_rcv`, `arp_process`). What neighbours tell of themselves is taken and changes nothing, as
-//! the neighbour table is given.
+//! ARP: answers for own and proxied addresses (`arp_rcv`, `arp_process`). Who is answered becomes a neighbour (`neigh_event_ns`); replies are
+//! taken and change nothing, as the neighbour table is given.
 
 use pktwalk_packet::{EtherType, MacAddr, Packet};
 
@@ -143,6 +143,9 @@ fn answer<S: Sink>(cx: &mut Cx<'_, S>, flight: &Flight, dev: DevId, arp: Arp) ->
     let mut packet = Packet::from_l3(EtherType::ARP, bytes);
     packet.set_mac_header(arp.sender_mac, own);
     let by = MadeBy::Arp;
+    if arp.sender != 0 {
+        cx.state.stack.learned.insert((dev, arp.sender), arp.sender_mac);
+    }
     cx.sink.step(&flight.skb, Step::Made { by });
     cx.made.push(Made {
         skb: skb_of(packet, by),

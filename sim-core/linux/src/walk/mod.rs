@@ -29,6 +29,7 @@ use pktwalk_packet::{EtherType, Ipv4Fields, MacAddr, Packet};
 use rustc_hash::FxHashMap;
 
 pub use rx::as_neighbour;
+pub use xmit::assumed_mac;
 
 use crate::choice::Choice;
 use crate::ids::DevId;
@@ -46,6 +47,8 @@ pub(crate) use reject::reject;
 pub struct StackState {
     /// Learned addresses of bridges.
     fdb: FxHashMap<(DevId, MacAddr), DevId>,
+    /// Neighbours that asked for an address of this host, by device and address: who asks says where he is.
+    learned: FxHashMap<(DevId, u32), MacAddr>,
     /// Rate limits of ICMP errors and redirects.
     rates: limit::Rates,
 }

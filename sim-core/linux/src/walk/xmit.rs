@@ -174,7 +174,11 @@ pub(super) fn resolve<S: Sink>(
     addr: u32,
 ) -> Result<MacAddr, DropCode> {
     let entry = cx.ns.links.neighbour(dev, addr);
+    // An entry that an administrator made is not overwritten (`__neigh_update`).
+    let fixed = entry.is_some_and(|entry| matches!(entry.state, NudState::Permanent | NudState::NoArp));
+    let learned = cx.state.stack.learned.get(&(dev, addr)).copied().filter(|_| !fixed);
     let (result, mac) = match entry {
+        _ if let Some(mac) = learned => (NeighResult::Known(mac), mac),
         Some(entry) => match (entry.state, entry.mac) {
             (
                 NudState::Permanent
@@ -202,7 +206,7 @@ pub(super) fn resolve<S: Sink>(
 }
 
 /// The address of a neighbour that is assumed to answer: locally administered, made of its IP address.
-fn assumed_mac(addr: u32) -> MacAddr {
+pub fn assumed_mac(addr: u32) -> MacAddr {
     let [a, b, c, d] = addr.to_be_bytes();
     MacAddr([0x02, 0xfe, a, b, c, d])
 }

@@ -11,8 +11,9 @@ use pktwalk_linux::iptables::ast::{
     RecentMatch, RpfilterMatch, SetDir, SetMatch, StatisticMatch, TcpFlags, TcpMatch, UdpMatch,
 };
 
-use super::pools::{self, CLIENT_PORTS, MARKS, MASKS, SERVICE_PORTS, peer_mac};
+use super::pools::{self, CLIENT_PORTS, MARKS, MASKS, NEAR_MAC, SERVICE_PORTS, peer_mac};
 use super::rng::Rng;
+use super::world::BRIDGE_IFINDEX;
 use super::rules::{Place, addr_mask, bit};
 
 fn neg<T>(rng: &mut Rng, value: T) -> Neg<T> {
@@ -298,7 +299,11 @@ fn mac(rng: &mut Rng, place: Place) -> Option<Match> {
     if !place.only(&[Hook::Prerouting, Hook::Input, Hook::Forward]) {
         return None;
     }
-    let mac = peer_mac(rng.between(2, 7));
+    // No host is at the other end of a bridge.
+    let mac = match rng.between(2, 7) {
+        BRIDGE_IFINDEX => NEAR_MAC,
+        ifindex => peer_mac(ifindex),
+    };
     Some(Match::Mac(neg(rng, mac)))
 }
 

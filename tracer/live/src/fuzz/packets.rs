@@ -395,9 +395,9 @@ impl Maker<'_> {
     }
 
     fn arp(&mut self) {
-        let (dev, ifindex, src) = self.port();
+        let (dev, _, src) = self.port();
         let dst = pools::addr(self.rng);
-        let text = format!("arp {src} > {dst} op=request smac={}", pools::peer_mac(ifindex));
+        let text = format!("arp {src} > {dst} op=request smac={}", pools::neighbour_mac(src));
         self.send(&text, Entry::Device(dev.to_owned()));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use pktwalk_linux::walk::assumed_mac;
 use pktwalk_packet::MacAddr;
 
 use super::rng::Rng;
@@ -32,6 +33,23 @@ pub const VIPS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 96, 0, 1), Ipv4Addr::new(10, 
 /// Hardware address of the peer on the other end of a node's device.
 pub fn peer_mac(ifindex: u32) -> MacAddr {
     MacAddr([0x02, 0, 0, 0, 1, ifindex as u8])
+}
+
+/// Hardware address of the second host behind the uplink.
+pub const NEAR_MAC: MacAddr = MacAddr([0x02, 0, 0, 0, 1, 20]);
+
+/// Hardware address of a neighbour. Each has its own, so that a frame tells who the next hop was; that of somebody whom no configuration names is
+/// the one that an engine answers with.
+pub fn neighbour_mac(addr: Ipv4Addr) -> MacAddr {
+    match addr {
+        GATEWAY => peer_mac(2),
+        NEAR_HOST => NEAR_MAC,
+        POD_A => peer_mac(3),
+        POD_B => peer_mac(4),
+        BRIDGE_HOST => peer_mac(6),
+        BRIDGE_HOST_2 => peer_mac(7),
+        _ => assumed_mac(addr.into()),
+    }
 }
 
 /// Hardware address of a node's device.

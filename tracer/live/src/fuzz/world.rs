@@ -15,7 +15,7 @@ use pktwalk_linux::ids::SourceLine;
 
 use super::pools::{
     BRIDGE, BRIDGE_HOST, BRIDGE_HOST_2, FAR_HOST, GATEWAY, NEAR_HOST, NODE, NODE_SECOND, POD_A, POD_B,
-    dev_mac, peer_mac,
+    dev_mac, neighbour_mac,
 };
 use super::rng::Rng;
 
@@ -101,17 +101,17 @@ pub fn world(rng: &mut Rng) -> NetNsConfig {
     }
     extra_routes(rng, &mut routes);
     let neighbours = [
-        ("eth0", 2, GATEWAY),
-        ("eth0", 2, NEAR_HOST),
-        ("vetha", 3, POD_A),
-        ("vethb", 4, POD_B),
-        ("br0", 6, BRIDGE_HOST),
-        ("br0", 7, BRIDGE_HOST_2),
+        ("eth0", GATEWAY),
+        ("eth0", NEAR_HOST),
+        ("vetha", POD_A),
+        ("vethb", POD_B),
+        ("br0", BRIDGE_HOST),
+        ("br0", BRIDGE_HOST_2),
     ]
-    .map(|(dev, ifindex, addr)| Neighbour {
+    .map(|(dev, addr)| Neighbour {
         dev: dev.to_owned(),
         addr: IpAddr::V4(addr),
-        mac: Some(peer_mac(ifindex)),
+        mac: Some(neighbour_mac(addr)),
         state: NudState::Permanent,
         source: SourceLine::default(),
     });
