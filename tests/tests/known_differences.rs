@@ -14,6 +14,7 @@ use pktwalk_linux::skb::{MadeBy, SkbSocket};
 use pktwalk_linux::trace::{Assumption, PacketTrace, Recorder, Step};
 use pktwalk_linux::walk::{Inject, walk};
 use pktwalk_live::engine::KernelEngine;
+use pktwalk_live::replay::Replay;
 use pktwalk_packet::{EtherType, Packet};
 use pktwalk_scenario::case::{Case, CaseSend, Entry};
 use pktwalk_scenario::confirm::{Backends, confirm};
@@ -498,6 +499,14 @@ fn packets_of_a_run_come_at_one_moment() {
     let run = ModelEngine::new().run(&case).expect("the model runs");
     let codes: Vec<_> = run.sends.iter().map(|send| send.packets[0].code).collect();
     assert_eq!(codes, [Some("RULE_DROP"), Some("RULE_DROP"), Some("NO_SOCKET"), Some("NO_SOCKET")]);
+    // Where a kernel ran it, its time is that of the model.
+    let mut kernel = run;
+    for (send, at_ns) in kernel.sends.iter_mut().zip([0, 1_000, 1_100_000_000, 1_200_000_000]) {
+        send.at_ns = Some(at_ns);
+    }
+    let run = ModelEngine::with_choices(Box::new(Replay::of(&kernel))).run(&case).expect("the model runs");
+    let codes: Vec<_> = run.sends.iter().map(|send| send.packets[0].code).collect();
+    assert_eq!(codes, [Some("RULE_DROP"), Some("RULE_DROP"), Some("RULE_DROP"), Some("NO_SOCKET")]);
 }
 
 #[test]

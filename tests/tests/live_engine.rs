@@ -1,5 +1,6 @@
 //! The kernel engine on the kernel: what it makes of a fixed ruleset, and that both backends see the same.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use pktwalk_linux::config::{Address, Device, DeviceKind, Neighbour, NetNsConfig, NudState, Route, Ruleset};
@@ -7,11 +8,14 @@ use pktwalk_linux::hook::{Backend, Family};
 use pktwalk_linux::ids::SourceLine;
 use pktwalk_linux::iptables;
 use pktwalk_linux::reason::Disposition;
-use pktwalk_live::engine::KernelEngine;
+use pktwalk_live::engine::{KernelEngine, KernelRun};
 use pktwalk_live::fuzz::differ::{Plan, run};
+use pktwalk_live::replay::Replay;
 use pktwalk_packet::MacAddr;
 use pktwalk_scenario::case::{Case, CaseSend, Entry};
+use pktwalk_scenario::compare::{Difference, compare};
 use pktwalk_scenario::engine::Engine;
+use pktwalk_scenario::model::{Choices, ModelEngine};
 use pktwalk_tests::skip_unprivileged;
 
 const RULES: &[u8] = b"*mangle\n\
@@ -160,6 +164,97 @@ fn a_fixed_ruleset_is_seen_alike_by_both_backends() {
         assert_eq!(seen, expected);
     }
     assert_eq!(nft, told(Backend::Legacy));
+}
+
+/// Where model and kernel differ, the model making the kernel's choices; and what the kernel saw.
+fn differences(case: &Case) -> (Vec<Difference>, KernelRun) {
+    let kernel = KernelEngine::new(None).run_for_replay(case).expect("the kernel ran it");
+    let choices = Box::new(Replay::new(kernel.clone()));
+    let model = ModelEngine::with_choices(choices).run(case).expect("the model ran it");
+    (compare(&model, &kernel.run), kernel)
+}
+
+#[test]
+fn the_next_hop_that_the_kernel_took_is_replayed() {
+    if skip_unprivileged("the_next_hop_that_the_kernel_took_is_replayed") {
+        return;
+    }
+    // Of these gateways one is asked for; the third is at another device.
+    let mut config = NetNsConfig { rulesets: Vec::new(), ..namespace(Backend::Nft) };
+    let hop = |via: [u8; 4], dev: &str| {
+        let route = Route::new("8.0.0.0/8".parse().expect("a net"), Some(IpAddr::V4(via.into())), Some(dev));
+        route.nexthops.into_iter().next().expect("a hop")
+    };
+    let mut route = Route::new("8.0.0.0/8".parse().expect("a net"), None, None);
+    route.scope = 0;
+    route.nexthops =
+        vec![hop([10, 0, 2, 2], "right"), hop([10, 0, 2, 9], "right"), hop([10, 0, 1, 9], "left")];
+    config.routes.push(route);
+    for dev in ["all", "left"] {
+        config.sysctls.insert(format!("net.ipv4.conf.{dev}.send_redirects"), "0".to_owned());
+    }
+    let sends =
+        (1..=32).map(|n| send(&format!("udp 10.0.1.2:40000 > 8.0.{n}.1:53 ipid={n}"), "left")).collect();
+    let case = Case { name: "multipath".to_owned(), config, sends, ..Case::default() };
+    let (differences, kernel) = differences(&case);
+    assert_eq!(differences, []);
+    let frames = kernel.run.sends.iter().flat_map(|send| &send.packets[0].frames);
+    let hops: BTreeSet<_> = frames.map(|frame| (frame.dev.clone(), frame.packet.mac_dst())).collect();
+    assert_eq!(hops.len(), 3, "{hops:?}");
+    let asked: Vec<_> = kernel.run.sends.iter().flat_map(|send| send.questions.iter().flatten()).collect();
+    assert_eq!(asked.len(), 2, "{asked:?}");
+}
+
+#[test]
+fn the_kernel_engine_tells_when_it_sent() {
+    if skip_unprivileged("the_kernel_engine_tells_when_it_sent") {
+        return;
+    }
+    let run = KernelEngine::new(None).run_for_replay(&case(Backend::Nft)).expect("the kernel ran it");
+    let times: Vec<u64> = run.run.sends.iter().filter_map(|send| send.at_ns).collect();
+    assert!(times.len() == 3 && times[0] == 0 && times.is_sorted() && times[2] > 0, "{times:?}");
+    let replay = Replay::new(run);
+    assert_eq!((0..4).map_while(|send| replay.time(send)).collect::<Vec<u64>>(), times);
+}
+
+#[test]
+fn pieces_of_every_protocol_belong_to_their_packet() {
+    if skip_unprivileged("pieces_of_every_protocol_belong_to_their_packet") {
+        return;
+    }
+    let mut config = NetNsConfig { rulesets: Vec::new(), ..namespace(Backend::Nft) };
+    config.devices[2].mtu = 1000;
+    let sends = vec![
+        send("tcp 10.0.1.2:40000 > 10.0.2.2:80 flags=A len=1300 ipid=1", "left"),
+        send("icmp 10.0.1.2 > 10.0.2.2 type=8 id=1 seq=1 len=1300 ipid=2", "left"),
+        send("udp 10.0.1.2:40000 > 10.0.2.2:80 len=1300 ipid=3", "left"),
+    ];
+    let case = Case { name: "pieces".to_owned(), config, sends, ..Case::default() };
+    let (differences, kernel) = differences(&case);
+    assert_eq!(differences, []);
+    for send in &kernel.run.sends {
+        let frames: Vec<usize> = send.packets.iter().map(|packet| packet.frames.len()).collect();
+        assert_eq!(frames, [2]);
+    }
+}
+
+#[test]
+fn who_asks_becomes_a_neighbour() {
+    if skip_unprivileged("who_asks_becomes_a_neighbour") {
+        return;
+    }
+    let config = NetNsConfig { rulesets: Vec::new(), ..namespace(Backend::Nft) };
+    let sends = vec![
+        send("arp 10.0.2.9 > 10.0.2.1 op=request smac=02:00:00:00:99:99", "right"),
+        send("udp 10.0.1.2:40000 > 10.0.2.9:53 ipid=1", "left"),
+        send("udp 10.0.1.2:40000 > 10.0.2.8:53 ipid=2", "left"),
+    ];
+    let case = Case { name: "asks".to_owned(), config, sends, ..Case::default() };
+    let (differences, kernel) = differences(&case);
+    assert_eq!(differences, []);
+    let asked: Vec<usize> =
+        kernel.run.sends.iter().map(|send| send.questions.iter().flatten().count()).collect();
+    assert_eq!(asked, [0, 0, 1]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use pktwalk_linux::config::NetNsConfig;
@@ -251,8 +252,12 @@ fn send_all(case: &Case, world: &mut World, perf: &mut Option<Perf>) -> Result<K
     done.run.engine = ENGINE.to_owned();
     done.run.kernel =
         std::fs::read_to_string("/proc/sys/kernel/osrelease").ok().map(|text| text.trim().to_owned());
+    let mut first = None;
     for send in &case.sends {
-        let (run, ids) = world.send(send, perf)?;
+        let now = Instant::now();
+        let at = now.duration_since(*first.get_or_insert(now));
+        let (mut run, ids) = world.send(send, perf)?;
+        run.at_ns = u64::try_from(at.as_nanos()).ok();
         done.run.sends.push(run);
         done.made_ids.push(ids);
     }

@@ -29,6 +29,11 @@ impl Identity {
         Some(Identity::new(&ip, transport))
     }
 
+    /// Whether this is of a fragment, not the first one, of a packet of that identity: only the first one shows more than the IP header.
+    pub fn is_piece_of(self, whole: Identity) -> bool {
+        self.kind.is_none() && (self.id, self.protocol) == (whole.id, whole.protocol)
+    }
+
     fn new(ip: &Ipv4Fields, l4: &[u8]) -> Identity {
         let kind = match ip.protocol {
             _ if ip.frag_offset != 0 => None,
@@ -37,5 +42,24 @@ impl Identity {
             _ => None,
         };
         Identity { id: ip.id, protocol: ip.protocol, kind }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_fragment_belongs_to_its_packet() {
+        let of = |text: &str| {
+            let packet = pktwalk_packet::spec::parse(text).expect("a packet");
+            Identity::of(packet.l3()).expect("an identity")
+        };
+        let whole = of("tcp 10.0.1.2:40000 > 10.0.2.2:80 flags=A ipid=7 len=1200");
+        let later = of("tcp 10.0.1.2 > 10.0.2.2 ipid=7 off=1000 len=200");
+        assert_ne!(later, whole);
+        assert!(later.is_piece_of(whole));
+        assert!(!of("tcp 10.0.1.2 > 10.0.2.2 ipid=8 off=1000 len=200").is_piece_of(whole));
+        assert!(!of("tcp 10.0.1.2:40000 > 10.0.2.2:80 flags=R ipid=7").is_piece_of(whole));
     }
 }

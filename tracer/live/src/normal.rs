@@ -139,6 +139,10 @@ pub(crate) fn packets(
         let identity =
             if frame.packet.ethertype() == EtherType::IPV4 { Identity::of(frame.packet.l3()) } else { None };
         let owner = runs.iter().position(|run| run.identity == identity && identity.is_some());
+        let owner = owner.or_else(|| {
+            let piece = |whole: Identity| identity.is_some_and(|identity| identity.is_piece_of(whole));
+            runs.iter().position(|run| run.identity.is_some_and(piece))
+        });
         match owner {
             Some(owner) => runs[owner].run.frames.push(frame),
             None if frame.packet.l3() == sent.l3() => runs[0].run.frames.push(frame),

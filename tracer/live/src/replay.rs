@@ -51,6 +51,10 @@ impl Choices for Replay {
             None => Box::new(Seeded::new(0)),
         }
     }
+
+    fn time(&self, send: usize) -> Option<u64> {
+        self.0.run.sends.get(send)?.at_ns
+    }
 }
 
 /// A rule with a random statistic.
@@ -196,12 +200,15 @@ fn destination(tuple: CtTuple) -> Option<u16> {
 impl Choice for SendReplay {
     fn choose(&mut self, point: ChoicePoint) -> u32 {
         let seen = match point {
+            // No chance is in these: what the rule did must come of its other matches.
+            ChoicePoint::Statistic { threshold: 0, .. } => Some(0),
+            ChoicePoint::Statistic { threshold: 0x8000_0000.., .. } => Some(1),
             ChoicePoint::Statistic { rule, .. } => self.statistic(rule),
             ChoicePoint::NatPort { original, manip, .. } => self.port(original, manip),
             ChoicePoint::Nexthop { route, .. } => {
                 let packet = self.begun.last().copied().unwrap_or(0);
                 self.nexthops.get(&(route, packet)).copied()
-            },
+            }
             ChoicePoint::IpId => self.ids.next().map(u32::from),
         };
         seen.unwrap_or_else(|| self.otherwise.choose(point))
@@ -212,5 +219,27 @@ impl Choice for SendReplay {
         let number = of.unwrap_or_else(|| self.last.map_or(0, |last| last + 1));
         self.last = self.last.max(Some(number));
         self.begun.push(number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pktwalk_linux::config::Ruleset;
+    use pktwalk_linux::hook::{Backend, Family};
+
+    use super::*;
+
+    #[test]
+    fn chance_that_is_none_is_not_replayed() {
+        let rules = b"*filter\n:FORWARD ACCEPT [0:0]\n\
+            -A FORWARD -m statistic --mode random --probability 0.5\nCOMMIT\n";
+        let (save, _) = pktwalk_linux::iptables::parse(rules, 0, Family::V4);
+        let rulesets = vec![Ruleset { backend: Backend::Nft, save: save.into() }];
+        let (ns, _) = NetNs::compile(NetNsConfig { rulesets, ..NetNsConfig::default() });
+        // The kernel's rule did not match.
+        let mut replay = SendReplay::new(&ns, &SendRun::default(), Vec::new());
+        replay.begin(None, false);
+        let mut ask = |threshold| replay.choose(ChoicePoint::Statistic { rule: RuleId(0), threshold });
+        assert_eq!([ask(0x4000_0000), ask(0x8000_0000), ask(0)], [0, 1, 0]);
     }
 }

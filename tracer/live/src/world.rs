@@ -430,7 +430,7 @@ impl World {
         let conntrack = state::connections(&mut self.netfilter, self.filled)?;
         questions.sort();
         questions.dedup();
-        Ok((SendRun { packets, conntrack, questions: Some(questions), record: None }, ids))
+        Ok((SendRun { packets, conntrack, questions: Some(questions), at_ns: None, record: None }, ids))
     }
 
     /// Takes ARP requests out of `frames` and into `questions`, and gives the answer to each with the device that it goes to; and whether there was one for a

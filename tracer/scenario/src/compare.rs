@@ -266,3 +266,47 @@ fn compare_packet(left: &PacketRun, right: &PacketRun, add: &mut dyn FnMut(What)
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pktwalk_packet::spec;
+
+    use super::*;
+    use crate::event::FrameOut;
+
+    fn run(frame: &str, questions: Option<Vec<Question>>) -> EngineRun {
+        let frames = vec![FrameOut { dev: "eth0".to_owned(), packet: spec::parse(frame).unwrap() }];
+        let packets = vec![PacketRun { frames, ..PacketRun::default() }];
+        EngineRun {
+            sends: vec![SendRun { packets, questions, ..SendRun::default() }],
+            ..EngineRun::default()
+        }
+    }
+
+    #[test]
+    fn frames_to_different_neighbours_differ() {
+        let to = |mac: &str| {
+            let text = format!("udp 10.0.1.2:1 > 10.0.2.2:2 smac=02:00:00:00:00:02 dmac={mac}");
+            run(&text, None)
+        };
+        let (left, right) = (to("02:00:00:00:01:02"), to("02:00:00:00:01:14"));
+        assert_eq!(compare(&left, &left), []);
+        let differences = compare(&left, &right);
+        let [Difference { what: What::LinkHeader(0, ..), .. }] = differences.as_slice() else {
+            panic!("{differences:?}")
+        };
+    }
+
+    #[test]
+    fn who_is_asked_for_is_compared_where_both_tell() {
+        let about = |dev: &str, target: [u8; 4]| Question { dev: dev.to_owned(), target: target.into() };
+        let asks = |questions| run("udp 10.0.1.2:1 > 10.0.2.2:2", questions);
+        let one = asks(Some(vec![about("eth0", [10, 0, 2, 2])]));
+        assert_eq!(compare(&one, &one), []);
+        assert_eq!(compare(&one, &asks(None)), []);
+        for other in [vec![], vec![about("eth0", [10, 0, 2, 3])], vec![about("eth1", [10, 0, 2, 2])]] {
+            let differences = compare(&one, &asks(Some(other)));
+            assert!(matches!(differences[0].what, What::Questions(..)), "{differences:?}");
+        }
+    }
+}

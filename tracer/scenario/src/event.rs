@@ -162,6 +162,8 @@ pub struct SendRun {
     /// Whom the namespace asked for by ARP because of it, sorted; questions that were answered before are not asked again. None from engines
     /// that cannot tell.
     pub questions: Option<Vec<Question>>,
+    /// When it was sent, in nanoseconds from the first packet of the case on; none from engines without a clock.
+    pub at_ns: Option<u64>,
     /// Every step, from engines that have them: for the golden text.
     pub record: Option<SendRecord>,
 }

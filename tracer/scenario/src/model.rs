@@ -33,6 +33,12 @@ use crate::reply::reply_to;
 pub trait Choices {
     /// The source for the packet at this position of the case. `ns` tells what the ids in the questions mean.
     fn for_send(&mut self, send: usize, ns: &NetNs) -> Box<dyn Choice>;
+
+    /// When that packet was sent, in nanoseconds from the first one on: limits of rates count with it. None: no time passes.
+    fn time(&self, send: usize) -> Option<u64> {
+        let _ = send;
+        None
+    }
 }
 
 /// What the model made of a case, and what is needed to tell it.
@@ -90,6 +96,7 @@ impl<'c> ModelEngine<'c> {
             run.sends.push(SendRun {
                 packets: walked.packets,
                 conntrack: snapshots(walked.state),
+                at_ns: None,
                 questions: Some(questions(&walked.record.request.packets, &compiled.ns, &mut known)),
                 record: Some(walked.record),
             });
@@ -116,6 +123,10 @@ impl<'c> ModelEngine<'c> {
         let mut seeded_second = Seeded::new(case.seed);
         for (index, send) in case.sends.iter().enumerate() {
             let inject = inject(ns, send)?;
+            if let Some(now_ns) = self.choices.as_ref().and_then(|choices| choices.time(index)) {
+                let worlds = [Some(&mut first), second.as_mut()];
+                worlds.into_iter().flatten().for_each(|world| world.state.now_ns = now_ns);
+            }
             let mut sent = match &mut self.choices {
                 Some(choices) => {
                     let mut choice = choices.for_send(index, ns);
@@ -419,9 +430,8 @@ fn questions(packets: &[PacketTrace], ns: &NetNs, answered: &mut BTreeSet<Questi
 fn is_heard(ns: &NetNs, dev: DevId) -> bool {
     let device = ns.device(dev);
     let works = |device: &Device| device.up && device.carrier;
-    let port = |port: &Device| {
-        port.master.as_ref() == Some(&device.name) && works(port) && port.port.forwarding
-    };
+    let port =
+        |port: &Device| port.master.as_ref() == Some(&device.name) && works(port) && port.port.forwarding;
     match device.kind {
         DeviceKind::Physical | DeviceKind::Veth { .. } | DeviceKind::Other(_) => works(device),
         DeviceKind::Bridge { .. } => device.up && ns.config.devices.iter().any(port),

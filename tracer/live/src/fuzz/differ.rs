@@ -79,8 +79,24 @@ pub struct Report {
     pub ends: BTreeMap<String, u64>,
     /// Cases that the kernel engine could not bring about, by reason.
     pub refused: BTreeMap<String, u64>,
+    /// Cases that differed in a world that was used before, and agreed in a new one.
+    pub once: Vec<Once>,
     /// Where they differ.
     pub findings: Vec<Finding>,
+}
+
+/// A difference that a new world did not show again: what hosts were told in earlier cases is its usual cause, and a mistake that depends on time
+/// another.
+#[derive(Clone, Debug)]
+pub struct Once {
+    /// Of the plan.
+    pub seed: u64,
+    /// Which ruleset of the plan.
+    pub ruleset: u64,
+    /// On which backend.
+    pub backend: Backend,
+    /// The first of its differences.
+    pub difference: Difference,
 }
 
 /// Case `number` of a seed. The backend changes nothing but whose rules they are.
@@ -102,12 +118,19 @@ struct Judged {
     model: EngineRun,
     kernel: EngineRun,
     unknown: Option<&'static str>,
+    /// What differed at first, and not in a new world.
+    once: Option<Difference>,
 }
 
 /// What a kernel says in a world that it may have used before; and where that differs from the model, what it says in a new one.
 fn judge(case: &Case, engine: &mut KernelEngine) -> Result<Judged, EngineError> {
     let judged = compared(case, engine.run_for_replay(case)?)?;
-    if judged.differences.is_empty() { Ok(judged) } else { compared(case, engine.run_afresh(case)?) }
+    let Some(first) = judged.differences.into_iter().next() else {
+        return Ok(Judged { differences: Vec::new(), ..judged });
+    };
+    let again = compared(case, engine.run_afresh(case)?)?;
+    let once = again.differences.is_empty().then_some(first);
+    Ok(Judged { once, ..again })
 }
 
 fn compared(case: &Case, kernel: KernelRun) -> Result<Judged, EngineError> {
@@ -132,7 +155,7 @@ fn compared(case: &Case, kernel: KernelRun) -> Result<Judged, EngineError> {
     let first = differences.iter().map(|difference| difference.send).min();
     let differences = differences.into_iter().filter(|d| Some(d.send) == first).collect();
     let compared = first.map_or(model.sends.len(), |at| at + 1);
-    Ok(Judged { differences, compared, model, kernel, unknown })
+    Ok(Judged { differences, compared, model, kernel, unknown, once: None })
 }
 
 /// Runs the plan. `progress` is called after every ruleset with what was found so far.
@@ -158,6 +181,7 @@ pub fn run(plan: &Plan, progress: &(dyn Fn(&Report) + Sync)) -> Result<Report, E
         None => {
             let mut report = lock(&report).clone();
             report.findings.sort_by_key(|finding| (finding.ruleset, finding.backend));
+            report.once.sort_by_key(|once| (once.ruleset, once.backend));
             Ok(report)
         }
     }
@@ -211,6 +235,12 @@ fn work(
             });
             let mut report = lock(report);
             report.add(&case, &judged);
+            report.once.extend(judged.once.map(|difference| Once {
+                seed: plan.seed,
+                ruleset: number,
+                backend: *backend,
+                difference,
+            }));
             report.findings.extend(finding);
             progress(&report);
         }
@@ -383,6 +413,12 @@ impl fmt::Display for Report {
         for (code, count) in &self.unknown {
             writeln!(f, "the model would not decide {count} packets: {code}")?;
         }
+        if !self.once.is_empty() {
+            writeln!(f, "differed once, agreed afresh: {}", self.once.len())?;
+        }
+        for Once { seed, ruleset, backend, difference } in &self.once {
+            writeln!(f, "  seed {seed} ruleset {ruleset} on {backend}: {difference}")?;
+        }
         let Report { rulesets, packets, events, findings, .. } = self;
         writeln!(
             f,
@@ -444,5 +480,21 @@ impl fmt::Display for Finding {
             writeln!(f, "  {difference}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pktwalk_scenario::compare::What;
+
+    use super::*;
+
+    #[test]
+    fn what_differed_once_is_told() {
+        let difference = Difference { send: 2, packet: None, what: What::Packets(1, 2) };
+        let once = Once { seed: 7, ruleset: 3, backend: Backend::Nft, difference };
+        let text = Report { once: vec![once], ..Report::default() }.to_string();
+        assert!(text.contains("differed once, agreed afresh: 1\n"), "{text}");
+        assert!(text.contains("seed 7 ruleset 3 on nft: packet 3: 1 packets in all | 2\n"), "{text}");
     }
 }

@@ -13,8 +13,8 @@ use pktwalk_linux::iptables::ast::{
 
 use super::pools::{self, CLIENT_PORTS, MARKS, MASKS, NEAR_MAC, SERVICE_PORTS, peer_mac};
 use super::rng::Rng;
-use super::world::BRIDGE_IFINDEX;
 use super::rules::{Place, addr_mask, bit};
+use super::world::BRIDGE_IFINDEX;
 
 fn neg<T>(rng: &mut Rng, value: T) -> Neg<T> {
     Neg { not: rng.chance(20), value }
