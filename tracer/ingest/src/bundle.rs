@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use pktwalk_linux::config::{MissingState, NetNsConfig, Ruleset, UnmodelledPoint};
-use pktwalk_linux::diag::{Diagnostic, Severity};
+use pktwalk_linux::diag::{Diagnostic, Lost, Remarks, Severity};
 use pktwalk_linux::hook::{Backend, Family};
 use pktwalk_linux::ids::SourceLine;
 use pktwalk_linux::iptables::ast::{Policy, SaveFile};
@@ -152,9 +152,32 @@ const MAY_BE_EMPTY: [&str; 11] = [
     "bridge-vlan.json",
 ];
 
-/// Files of which no part may be lost: what is lost could be what decides about a packet.
-const MUST_BE_WHOLE: [&str; 6] =
-    ["ip-link.json", "ip-addr.json", "ip-route.json", "ip-rule.json", "tc.json", "bpf-net.json"];
+/// Files of which no part may be lost: what is lost could be what decides about a packet. (Of rules and sets, lines are told apart; what is lost of
+/// settings, sockets and connections is an assumption that is printed.)
+const MUST_BE_WHOLE: [&str; 11] = [
+    "ip-link.json",
+    "ip-addr.json",
+    "ip-nexthop.json",
+    "ip-route.json",
+    "ip-rule.json",
+    "ip-neigh.json",
+    "neigh-proxy",
+    "bridge-fdb.json",
+    "nft.json",
+    "tc.json",
+    "bpf-net.json",
+];
+
+/// Files that a walk does without.
+const ASIDE: [&str; 7] = [
+    "node.yaml",
+    "ip-6-route.json",
+    "ip-6-rule.json",
+    "bridge-vlan.json",
+    "nsid.json",
+    "ip6tables-save",
+    "ip6tables-legacy-save",
+];
 
 /// Reads a bundle from a folder, a `.tar` or a `.tar.gz`.
 ///
@@ -180,20 +203,12 @@ pub fn read_files<'a>(label: &str, files: impl IntoIterator<Item = (&'a str, &'a
 
 fn read(mut source: Source<'_>, label: &str, stem: &str) -> io::Result<Option<Bundle>> {
     let names = source.netns()?;
-    let unknown: Vec<String> =
-        source.top_level().into_iter().filter(|name| !FILES.contains(&name.as_str())).collect();
-    let known = source.top_level().len() - unknown.len();
-    if known == 0 && names.is_empty() {
+    let known = source.files_in("").into_iter().any(|name| FILES.contains(&name.as_str()));
+    if !known && names.is_empty() {
         return Ok(None);
     }
     let mut node = NodeInfo::default();
-    let mut host = NetNsReader::new(&mut source, label, "", "").read(&mut node, None);
-    for name in unknown {
-        let file = host.config.files.len() as u32;
-        host.config.files.push(format!("{label}/{name}"));
-        let source = SourceLine { file, line: 0 };
-        host.diagnostics.push(Diagnostic::note(source, "not a file of a bundle: not read"));
-    }
+    let host = NetNsReader::new(&mut source, label, "", "").read(&mut node, None);
     let mut netns = Vec::with_capacity(names.len());
     for name in names {
         let mut own = NodeInfo::default();
@@ -211,13 +226,16 @@ struct NetNsReader<'s, 'a> {
     label: &'s str,
     prefix: &'s str,
     ns: NetNsBundle,
+    remarks: Remarks,
+    /// What the tools say that they do not print, and where.
+    unprinted: Vec<(Lost, SourceLine)>,
 }
 
 impl<'s, 'a> NetNsReader<'s, 'a> {
     fn new(source: &'s mut Source<'a>, label: &'s str, prefix: &'s str, name: &str) -> NetNsReader<'s, 'a> {
         let mut ns = NetNsBundle::default();
         ns.config.name = name.to_owned();
-        NetNsReader { source, label, prefix, ns }
+        NetNsReader { source, label, prefix, ns, remarks: Remarks::default(), unprinted: Vec::new() }
     }
 
     /// A file's content, if it is there. It gets its number then.
@@ -234,7 +252,15 @@ impl<'s, 'a> NetNsReader<'s, 'a> {
             Ok(None) => None,
             Err(error) => {
                 let source = SourceLine { file, line: 0 };
-                self.ns.diagnostics.push(Diagnostic::error(source, format!("cannot be read: {error}")));
+                self.remarks.push(Diagnostic::error(source, format!("cannot be read: {error}")));
+                // It is there all the same: what it says is not known.
+                if !ASIDE.contains(&name) {
+                    self.reader(file).unmodelled(
+                        0,
+                        format!("{name}, which cannot be read"),
+                        UnmodelledPoint::Everywhere,
+                    );
+                }
                 None
             }
         }
@@ -260,7 +286,7 @@ impl<'s, 'a> NetNsReader<'s, 'a> {
     }
 
     fn reader(&mut self, file: u32) -> Reader<'_> {
-        Reader { config: &mut self.ns.config, diagnostics: &mut self.ns.diagnostics, file, broken: false }
+        Reader::new(&mut self.ns.config, &mut self.remarks, file)
     }
 
     fn missing(&mut self, there: bool, state: MissingState) {
@@ -308,10 +334,11 @@ impl<'s, 'a> NetNsReader<'s, 'a> {
         let there = self.with("ipset-save", |reader, text| {
             let (sets, diagnostics) = ipset::parse(text, reader.file);
             reader.config.sets = sets;
-            reader.diagnostics.extend(diagnostics);
+            reader.remarks.extend(diagnostics);
         });
         self.missing(there, MissingState::Sets);
-        let _ = self.with("nft.json", other::nft);
+        let nft = self.with("nft.json", other::nft);
+        self.unprinted(nft);
 
         let mut lines = Vec::new();
         let there = self.with("conntrack", |reader, text| {
@@ -341,6 +368,8 @@ impl<'s, 'a> NetNsReader<'s, 'a> {
         let _ = self.with("xfrm", other::xfrm);
         let _ = self.with("ipvs", other::ipvs);
         let _ = self.with("wg", other::wg);
+        self.not_read();
+        self.ns.diagnostics = self.remarks.finish(0);
         self.ns.config.missing.sort();
         self.ns.config.missing.dedup();
         self.ns
@@ -351,7 +380,8 @@ impl<'s, 'a> NetNsReader<'s, 'a> {
         let Some((bytes, file)) = self.get(name) else { return false };
         let (save, diagnostics) = iptables::parse(&bytes, file, family);
         drop(bytes);
-        self.ns.diagnostics.extend(diagnostics);
+        self.lost(name, family, &diagnostics);
+        self.remarks.extend(diagnostics);
         let told = match backend {
             Some("nft" | "nf_tables") => Some(Backend::Nft),
             Some("legacy") => Some(Backend::Legacy),
@@ -381,6 +411,54 @@ impl<'s, 'a> NetNsReader<'s, 'a> {
             self.ns.config.rulesets.push(Ruleset { backend, save: save.into() });
         }
         true
+    }
+
+    /// What is lost of rules may be what decides.
+    fn lost(&mut self, name: &str, family: Family, diagnostics: &[Diagnostic]) {
+        if family != Family::V4 {
+            return;
+        }
+        for lost in [Lost::Part, Lost::LegacyRules, Lost::NftRules] {
+            let Some(first) = diagnostics.iter().find(|one| one.lost == lost) else { continue };
+            if lost == Lost::Part {
+                let mut reader = self.reader(first.source.file);
+                let what = format!("what is lost of {name} ({})", first.message);
+                reader.unmodelled(first.source.line, what, UnmodelledPoint::Everywhere);
+            } else {
+                self.unprinted.push((lost, first.source));
+            }
+        }
+    }
+
+    /// Rules of which iptables-save says that it does not print them, unless another file holds them. `nft`: there is a file of native tables.
+    fn unprinted(&mut self, nft: bool) {
+        for (lost, source) in std::mem::take(&mut self.unprinted) {
+            let legacy = |r: &Ruleset| r.backend == Backend::Legacy && r.save.family == Family::V4;
+            let (there, what) = match lost {
+                Lost::Nothing | Lost::Part => continue,
+                Lost::LegacyRules => (
+                    self.ns.config.rulesets.iter().any(legacy),
+                    "rules of iptables-legacy, which no file iptables-legacy-save holds",
+                ),
+                Lost::NftRules => {
+                    (nft, "nft rules that iptables-save does not print, which no file nft.json holds")
+                }
+            };
+            if !there {
+                self.reader(source.file).unmodelled(source.line, what, UnmodelledPoint::Everywhere);
+            }
+        }
+    }
+
+    /// Names the files that are no files of a bundle.
+    fn not_read(&mut self) {
+        for name in self.source.files_in(self.prefix) {
+            if !FILES.contains(&name.as_str()) {
+                let file = self.ns.config.files.len() as u32;
+                self.ns.config.files.push(format!("{}/{}{name}", self.label, self.prefix));
+                self.reader(file).note(0, "not a file of a bundle: not read");
+            }
+        }
     }
 
     /// Which of two backends was registered first stands in no dump.

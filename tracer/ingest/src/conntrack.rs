@@ -92,16 +92,16 @@ impl Half {
 /// Reads all lines; those that cannot be read are said and left out.
 pub(crate) fn lines(reader: &mut Reader<'_>, text: &[u8]) -> Vec<CtLine> {
     let mut found = Vec::new();
-    for (number, line) in reader.lines(text) {
+    reader.lines(text, |reader, number, line| {
         // What the tool says on standard error, often in the same file.
         if line.starts_with("conntrack v") {
-            continue;
+            return;
         }
-        match ct_line(&line, reader.at(number)) {
+        match ct_line(line, reader.at(number)) {
             Ok(line) => found.push(line),
             Err(message) => reader.error(number, message),
         }
-    }
+    });
     found
 }
 

@@ -1,8 +1,10 @@
 //! `ip -d -j link` and `ip -j addr`.
 
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use pktwalk_linux::config::{Address, BridgePort, Device, DeviceKind, UnmodelledPoint};
+use pktwalk_linux::config::{Address, BridgePort, Device, DeviceKind, NetNsConfig, UnmodelledPoint};
+use pktwalk_linux::diag::Remarks;
 use pktwalk_packet::MacAddr;
 
 use crate::json::{self, Object};
@@ -31,21 +33,35 @@ pub(crate) fn scope(text: &str) -> Option<u8> {
     }
 }
 
+/// Numbers of devices by name.
+type Names = HashMap<String, u32>;
+
+fn names(file: u32, text: &[u8]) -> Names {
+    let (mut config, mut remarks, mut names) = (NetNsConfig::default(), Remarks::default(), Names::new());
+    let mut quiet = Reader::new(&mut config, &mut remarks, file);
+    json::objects(&mut quiet, text, |_, object| {
+        if let (Some(name), Some(Ok(number))) =
+            (object.text("ifname"), object.number("ifindex").map(u32::try_from))
+        {
+            names.entry(name).or_insert(number);
+        }
+    });
+    names
+}
+
 /// Devices of `ip -d -j link`.
 pub(crate) fn links(reader: &mut Reader<'_>, text: &[u8]) {
-    let objects = json::objects(reader, text);
-    let names: Vec<(String, u32)> = objects
-        .iter()
-        .filter_map(|object| Some((object.text("ifname")?, u32::try_from(object.number("ifindex")?).ok()?)))
-        .collect();
-    for object in &objects {
-        let Some(device) = device(reader, object, &names, true) else { continue };
-        if reader.config.devices.iter().any(|known| known.name == device.name) {
+    let names = names(reader.file, text);
+    let mut seen = HashSet::new();
+    json::objects(reader, text, |reader, object| {
+        let object = &object;
+        let Some(device) = device(reader, object, &names, true) else { return };
+        if !seen.insert(device.name.clone()) {
             reader.error(
                 object.line,
                 format!("device {} stands here twice; the first one counts", device.name),
             );
-            continue;
+            return;
         }
         if let Some(xdp) = object.object("xdp") {
             let id = xdp.object("prog").and_then(|prog| prog.number("id"));
@@ -57,7 +73,7 @@ pub(crate) fn links(reader: &mut Reader<'_>, text: &[u8]) {
         }
         udp_tunnel(reader, object, &device);
         reader.config.devices.push(device);
-    }
+    });
     reader.config.devices.sort_by_key(|device| device.ifindex);
 }
 
@@ -74,22 +90,23 @@ fn udp_tunnel(reader: &mut Reader<'_>, object: &Object, device: &Device) {
 
 /// Addresses of `ip -j addr`; devices too, where `ip-link.json` was not there (`have_links` false).
 pub(crate) fn addresses(reader: &mut Reader<'_>, text: &[u8], have_links: bool) {
-    let objects = json::objects(reader, text);
-    let names: Vec<(String, u32)> = objects
-        .iter()
-        .filter_map(|object| Some((object.text("ifname")?, u32::try_from(object.number("ifindex")?).ok()?)))
-        .collect();
-    for object in &objects {
+    let names = names(reader.file, text);
+    // Where each device stands.
+    let devices = reader.config.devices.iter().enumerate();
+    let mut places: HashMap<String, usize> = devices.map(|(at, device)| (device.name.clone(), at)).collect();
+    json::objects(reader, text, |reader, object| {
+        let object = &object;
         let Some(name) = object.text("ifname") else {
             reader.error(object.line, "a device without ifname");
-            continue;
+            return;
         };
-        if !reader.config.devices.iter().any(|device| device.name == name) {
+        if !places.contains_key(&name) {
             if have_links {
                 reader.error(object.line, format!("device {name} does not stand in ip-link.json"));
             }
             // A plain `ip addr` does not say what kind a device is.
-            let Some(device) = device(reader, object, &names, object.has("linkinfo")) else { continue };
+            let Some(device) = device(reader, object, &names, object.has("linkinfo")) else { return };
+            places.insert(name.clone(), reader.config.devices.len());
             reader.config.devices.push(device);
         }
         let mut found = Vec::new();
@@ -99,15 +116,15 @@ pub(crate) fn addresses(reader: &mut Reader<'_>, text: &[u8], have_links: bool) 
             if map.is_empty() {
                 continue;
             }
-            match address(reader, &Object { map: map.clone(), line: object.line }) {
+            match address(reader, &Object { map: map.clone(), repeated: Vec::new(), line: object.line }) {
                 Ok(address) => found.push(address),
                 Err(message) => reader.error(object.line, format!("{name}: {message}")),
             }
         }
-        if let Some(device) = reader.config.devices.iter_mut().find(|device| device.name == name) {
+        if let Some(device) = places.get(&name).and_then(|at| reader.config.devices.get_mut(*at)) {
             device.addresses.extend(found);
         }
-    }
+    });
     reader.config.devices.sort_by_key(|device| device.ifindex);
 }
 
@@ -131,12 +148,7 @@ fn address(reader: &mut Reader<'_>, info: &Object) -> Result<Address, String> {
     Ok(Address { local, prefix_len, peer, broadcast, scope, secondary })
 }
 
-fn device(
-    reader: &mut Reader<'_>,
-    object: &Object,
-    names: &[(String, u32)],
-    detailed: bool,
-) -> Option<Device> {
+fn device(reader: &mut Reader<'_>, object: &Object, names: &Names, detailed: bool) -> Option<Device> {
     let Some(name) = object.text("ifname") else {
         reader.error(object.line, "a device without ifname");
         return None;
@@ -203,13 +215,13 @@ fn kind(
     name: &str,
     link_type: &str,
     info_kind: Option<&str>,
-    names: &[(String, u32)],
+    names: &Names,
     detailed: bool,
 ) -> DeviceKind {
     let peer_netns = object.number("link_netnsid").and_then(|id| i32::try_from(id).ok());
     let peer_ifindex = object.number("link_index").and_then(|n| u32::try_from(n).ok()).or_else(|| {
         let link = object.text("link")?;
-        names.iter().find(|(known, _)| *known == link).map(|&(_, ifindex)| ifindex)
+        names.get(&link).copied()
     });
     match (link_type, info_kind) {
         ("loopback", _) => DeviceKind::Loopback,

@@ -5,16 +5,26 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use pktwalk_linux::hook::Family;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::reader::Reader;
 
-/// Broken objects of one file after which the rest is given up: each may cost a look over the whole rest.
+/// Broken elements of one file after which the rest is given up.
 const MAX_BROKEN: u32 = 256;
+
+/// Elements of one file that are read: with what they become they take ten times the room that they take as text.
+const MAX_OBJECTS: u32 = 1_000_000;
+
+/// Bytes of one element, for the same reason.
+const MAX_ELEMENT: usize = 16 << 20;
 
 /// One object of the array.
 pub(crate) struct Object {
+    /// Where a key stands twice, what it has the first time.
     pub(crate) map: Map<String, Value>,
+    /// Keys that stand twice.
+    pub(crate) repeated: Vec<String>,
     /// Line of its first character.
     pub(crate) line: u32,
 }
@@ -40,7 +50,7 @@ impl Object {
 
     pub(crate) fn object(&self, key: &str) -> Option<Object> {
         let map = self.map.get(key)?.as_object()?.clone();
-        Some(Object { map, line: self.line })
+        Some(Object { map, repeated: Vec::new(), line: self.line })
     }
 
     /// The strings of a list.
@@ -138,65 +148,156 @@ pub(crate) fn prefix(text: &str, family: Family) -> Option<IpNet> {
     }
 }
 
-/// The objects of an array at the top. What is no object, or is broken, is said with its line and left out.
-pub(crate) fn objects(reader: &mut Reader<'_>, text: &[u8]) -> Vec<Object> {
-    let before = reader.diagnostics.len();
-    let objects = scan_objects(reader, text);
-    reader.broken |= reader.diagnostics.len() > before;
-    objects
+/// An object that tells which keys stand twice: iproute2 prints those of an `encap` among those of its route.
+struct Keys {
+    map: Map<String, Value>,
+    repeated: Vec<String>,
 }
 
-fn scan_objects(reader: &mut Reader<'_>, text: &[u8]) -> Vec<Object> {
-    let mut objects = Vec::new();
+impl<'de> Deserialize<'de> for Keys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Keys, D::Error> {
+        struct KeysVisitor;
+        impl<'de> Visitor<'de> for KeysVisitor {
+            type Value = Keys;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Keys, A::Error> {
+                let mut keys = Keys { map: Map::new(), repeated: Vec::new() };
+                while let Some((key, value)) = access.next_entry::<String, Value>()? {
+                    if !keys.map.contains_key(&key) {
+                        keys.map.insert(key, value);
+                    } else if !keys.repeated.contains(&key) {
+                        if keys.repeated.len() == 16 {
+                            return Err(A::Error::custom("too many keys stand twice"));
+                        }
+                        keys.repeated.push(key);
+                    }
+                }
+                Ok(keys)
+            }
+        }
+        deserializer.deserialize_map(KeysVisitor)
+    }
+}
+
+/// The objects of an array at the top, each given to `each`. What is no object, or is broken, is said with its line and left out.
+pub(crate) fn objects<'r>(
+    reader: &mut Reader<'r>,
+    text: &[u8],
+    mut each: impl FnMut(&mut Reader<'r>, Object),
+) {
     let mut scan = Scan { text, at: 0, line: 1 };
-    let mut broken = 0u32;
     scan.space();
     match scan.peek() {
         // Some of the tools print nothing at all where there is nothing.
-        None => return objects,
-        Some(b'[') => scan.step(),
-        Some(_) => {
-            reader.error(scan.line, "not a JSON array, as `ip -j` prints it");
-            return objects;
+        None => {}
+        Some(b'[') => {
+            array(reader, &mut scan, &mut each);
+            scan.space();
+            if scan.peek().is_some() && !reader.given_up {
+                reader.error(scan.line, "something stands after the end of the array");
+            }
         }
+        Some(_) => reader.error(scan.line, "not a JSON array, as `ip -j` prints it"),
     }
+}
+
+/// As [`objects`], of the one array in an object with one key (`{"nftables": [...]}`). `false` if it is none.
+pub(crate) fn objects_in<'r>(
+    reader: &mut Reader<'r>,
+    text: &[u8],
+    key: &str,
+    mut each: impl FnMut(&mut Reader<'r>, Object),
+) -> bool {
+    let mut scan = Scan { text, at: 0, line: 1 };
+    let quoted = format!("\"{key}\"");
+    for part in ["{", &quoted, ":"] {
+        scan.space();
+        if !text.get(scan.at..).unwrap_or_default().starts_with(part.as_bytes()) {
+            return false;
+        }
+        scan.skip(part.len());
+    }
+    scan.space();
+    if scan.peek() != Some(b'[') {
+        return false;
+    }
+    array(reader, &mut scan, &mut each);
+    scan.space();
+    if !reader.given_up && text.get(scan.at..).unwrap_or_default().trim_ascii() != b"}" {
+        reader.error(scan.line, "the file does not end with its object");
+    }
+    true
+}
+
+/// From the `[` to behind the `]`.
+fn array<'r>(reader: &mut Reader<'r>, scan: &mut Scan<'_>, each: &mut dyn FnMut(&mut Reader<'r>, Object)) {
+    let text = scan.text;
+    scan.step();
+    let (mut broken, mut count) = (0u32, 0u32);
+    // Bytes that may be looked at once more, behind what is broken: with these, no file takes more than a few passes.
+    let mut again = text.len().saturating_mul(3);
     loop {
         scan.space();
-        if broken > MAX_BROKEN {
+        if broken > MAX_BROKEN || again == 0 {
             reader.error(scan.line, "too much of the file is broken: the rest is not read");
-            return objects;
+            reader.given_up = true;
+            return;
         }
         match scan.peek() {
             None => {
                 reader.error(scan.line, "the file is cut off: the array has no end");
-                return objects;
+                return;
             }
             Some(b',') => scan.step(),
             Some(b']') => {
                 scan.step();
-                scan.space();
-                if scan.peek().is_some() {
-                    reader.error(scan.line, "something stands after the end of the array");
-                }
-                return objects;
+                return;
             }
             Some(_) => {
                 let (start, line) = (scan.at, scan.line);
+                count += 1;
+                if count > MAX_OBJECTS {
+                    let message = format!("more than {MAX_OBJECTS} objects: the rest is not read");
+                    reader.error(line, message);
+                    reader.given_up = true;
+                    return;
+                }
                 if !scan.value() {
                     broken += 1;
                     reader.error(line, "an object without an end");
                     // Its braces or quotes are broken: go on where the next object begins.
                     let rest = text.get(start..).unwrap_or_default();
-                    let Some(next) = next_object(rest) else { return objects };
-                    scan = Scan { text, at: start, line };
+                    again = again.saturating_sub(rest.len());
+                    let Some(next) = next_object(rest) else {
+                        reader.given_up = true;
+                        return;
+                    };
+                    (scan.at, scan.line) = (start, line);
                     scan.skip(next);
                     continue;
                 }
                 let element = text.get(start..scan.at).unwrap_or_default();
-                match serde_json::from_slice::<Value>(element) {
-                    Ok(Value::Object(map)) if map.is_empty() => {}
-                    Ok(Value::Object(map)) => objects.push(Object { map, line }),
-                    Ok(_) => reader.error(line, "not an object"),
+                if element.len() > MAX_ELEMENT {
+                    reader.error(line, "an object of more than 16 MiB is not read");
+                    continue;
+                }
+                if !element.starts_with(b"{") {
+                    broken += 1;
+                    reader.error(line, "not an object");
+                    continue;
+                }
+                match serde_json::from_slice::<Keys>(element) {
+                    Ok(Keys { map, .. }) if map.is_empty() => {}
+                    Ok(Keys { map, repeated }) => {
+                        for key in &repeated {
+                            reader.warning(line, format!("key '{key}' stands twice; the first one counts"));
+                        }
+                        each(reader, Object { map, repeated, line });
+                    }
                     Err(error) => {
                         broken += 1;
                         let message = error.to_string();
@@ -207,8 +308,9 @@ fn scan_objects(reader: &mut Reader<'_>, text: &[u8]) -> Vec<Object> {
                         let inner = u32::try_from(error.line()).unwrap_or(1).saturating_sub(1);
                         reader.error(line.saturating_add(inner), message);
                         // Its quotes may have swallowed others.
+                        again = again.saturating_sub(element.len());
                         if let Some(next) = next_object(element) {
-                            scan = Scan { text, at: start, line };
+                            (scan.at, scan.line) = (start, line);
                             scan.skip(next);
                         }
                     }

@@ -23,10 +23,10 @@ pub(crate) fn nud(text: &str) -> Option<NudState> {
 
 /// `ip -j neigh`.
 pub(crate) fn neighbours(reader: &mut Reader<'_>, text: &[u8]) {
-    for object in json::objects(reader, text) {
+    json::objects(reader, text, |reader, object| {
         let (Some(dev), Some(addr)) = (object.text("dev"), object.read(reader, "dst", json::address)) else {
             reader.error(object.line, "a neighbour without dev or dst");
-            continue;
+            return;
         };
         let lladdr = object.text("lladdr");
         let hardware = lladdr.as_deref().and_then(mac);
@@ -49,26 +49,26 @@ pub(crate) fn neighbours(reader: &mut Reader<'_>, text: &[u8]) {
         };
         let source = reader.at(object.line);
         reader.config.neighbours.push(Neighbour { dev, addr, mac: hardware, state, source });
-    }
+    });
 }
 
 /// `ip neigh show proxy`, as text or as JSON.
 pub(crate) fn proxies(reader: &mut Reader<'_>, text: &[u8]) {
     if text.trim_ascii_start().starts_with(b"[") {
-        for object in json::objects(reader, text) {
+        json::objects(reader, text, |reader, object| {
             let dev = object.text("dev");
             match object.read(reader, "dst", json::address) {
                 Some(addr) => reader.config.proxy_neighbours.push(ProxyNeighbour { dev, addr }),
                 None => reader.error(object.line, "a proxy entry without dst"),
             }
-        }
+        });
         return;
     }
-    for (number, line) in reader.lines(text) {
+    reader.lines(text, |reader, number, line| {
         let mut words = line.split_whitespace();
         let Some(Ok(addr)) = words.next().map(str::parse) else {
             reader.error(number, "no address at the begin of the line");
-            continue;
+            return;
         };
         let mut dev = None;
         while let Some(word) = words.next() {
@@ -80,27 +80,27 @@ pub(crate) fn proxies(reader: &mut Reader<'_>, text: &[u8]) {
             reader.warning(number, "no device: the entry holds for all");
         }
         reader.config.proxy_neighbours.push(ProxyNeighbour { dev, addr });
-    }
+    });
 }
 
 /// `bridge -j fdb`. Lists of addresses that devices receive (`self` without a bridge) are no forwarding entries and are left out.
 pub(crate) fn fdb(reader: &mut Reader<'_>, text: &[u8]) {
-    for object in json::objects(reader, text) {
+    json::objects(reader, text, |reader, object| {
         let (Some(mac_text), Some(dev)) = (object.text("mac"), object.text("ifname")) else {
             reader.error(object.line, "an entry without mac or ifname");
-            continue;
+            return;
         };
         let Some(mac) = mac(&mac_text) else {
             reader.error(object.line, format!("'{mac_text}' is no hardware address"));
-            continue;
+            return;
         };
         let remote = object.read(reader, "dst", json::address);
         if !object.has("master") && remote.is_none() {
-            continue;
+            return;
         }
         let vlan = object.read(reader, "vlan", |v| u16::try_from(json::number(v)?).ok());
         let local = matches!(object.text("state").as_deref(), Some("permanent")) && remote.is_none();
         let source = reader.at(object.line);
         reader.config.fdb.push(FdbEntry { mac, dev, vlan, local, remote, source });
-    }
+    });
 }

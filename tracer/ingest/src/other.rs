@@ -4,17 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pktwalk_linux::config::UnmodelledPoint;
 use pktwalk_linux::hook::{Family, TableName};
-use serde_json::Value;
 
 use crate::json;
 use crate::reader::Reader;
 
 /// `tc -j qdisc` (and filters, if they were appended). With `programs`, `bpf-net.json` tells what is attached.
 pub(crate) fn tc(reader: &mut Reader<'_>, text: &[u8], programs: bool) {
-    for object in json::objects(reader, text) {
+    json::objects(reader, text, |reader, object| {
         let Some(kind) = object.text("kind") else {
             reader.error(object.line, "an entry without kind");
-            continue;
+            return;
         };
         let dev = object.text("dev");
         if object.has("protocol") && object.has("pref") {
@@ -28,11 +27,11 @@ pub(crate) fn tc(reader: &mut Reader<'_>, text: &[u8], programs: bool) {
             for point in point {
                 reader.unmodelled(object.line, what.clone(), point);
             }
-            continue;
+            return;
         }
         let Some(dev) = dev else {
             reader.error(object.line, format!("qdisc {kind} without dev"));
-            continue;
+            return;
         };
         match kind.as_str() {
             "clsact" | "ingress" if programs => {}
@@ -48,12 +47,12 @@ pub(crate) fn tc(reader: &mut Reader<'_>, text: &[u8], programs: bool) {
             | "pfifo_head_drop" | "mqprio" => {}
             _ => reader.unmodelled(object.line, format!("qdisc {kind} on {dev}"), UnmodelledPoint::Tx(dev)),
         }
-    }
+    });
 }
 
 /// `bpftool -j net`.
 pub(crate) fn bpf_net(reader: &mut Reader<'_>, text: &[u8]) {
-    for object in json::objects(reader, text) {
+    json::objects(reader, text, |reader, object| {
         for (section, value) in &object.map {
             for program in value.as_array().into_iter().flatten() {
                 let field = |key: &str| program.get(key).and_then(json::text);
@@ -93,49 +92,52 @@ pub(crate) fn bpf_net(reader: &mut Reader<'_>, text: &[u8]) {
                 }
             }
         }
-    }
+    });
 }
 
 /// `ip xfrm policy` and `ip xfrm state`: transformations may take any packet.
 pub(crate) fn xfrm(reader: &mut Reader<'_>, text: &[u8]) {
-    if let Some((number, _)) = reader.lines(text).first() {
-        reader.unmodelled(*number, "IPsec (xfrm) policies or states", UnmodelledPoint::Everywhere);
-    }
+    let mut first = true;
+    reader.lines(text, |reader, number, _| {
+        if std::mem::take(&mut first) {
+            reader.unmodelled(number, "IPsec (xfrm) policies or states", UnmodelledPoint::Everywhere);
+        }
+    });
 }
 
 /// `ipvsadm -Sn` or `ipvsadm -Ln`.
 pub(crate) fn ipvs(reader: &mut Reader<'_>, text: &[u8]) {
-    let lines = reader.lines(text);
-    let service = lines.iter().find(|(_, line)| {
-        matches!(line.split_whitespace().next(), Some("-A" | "TCP" | "UDP" | "SCTP" | "FWM"))
+    let mut first = true;
+    reader.lines(text, |reader, number, line| {
+        let service = matches!(line.split_whitespace().next(), Some("-A" | "TCP" | "UDP" | "SCTP" | "FWM"));
+        if service && std::mem::take(&mut first) {
+            let what = format!("IPVS services (the first: {})", line.trim());
+            reader.unmodelled(number, what, UnmodelledPoint::Everywhere);
+        }
     });
-    if let Some((number, line)) = service {
-        let what = format!("IPVS services (the first: {})", line.trim());
-        reader.unmodelled(*number, what, UnmodelledPoint::Everywhere);
-    }
 }
 
 /// `wg show` or `wg show all dump`.
 pub(crate) fn wg(reader: &mut Reader<'_>, text: &[u8]) {
     let mut seen = BTreeSet::new();
-    for (number, line) in reader.lines(text) {
+    reader.lines(text, |reader, number, line| {
         let dev = match line.split_once('\t') {
             Some((dev, _)) => dev,
             None => match line.trim().strip_prefix("interface:") {
                 Some(dev) => dev.trim(),
-                None => continue,
+                None => return,
             },
         };
         if seen.insert(dev.to_owned()) {
             reader.unmodelled(number, format!("WireGuard on {dev}"), UnmodelledPoint::Rx(dev.to_owned()));
             reader.unmodelled(number, format!("WireGuard on {dev}"), UnmodelledPoint::Tx(dev.to_owned()));
         }
-    }
+    });
 }
 
 /// A file that is read for its form only.
 pub(crate) fn form_only(reader: &mut Reader<'_>, text: &[u8]) {
-    let _ = json::objects(reader, text);
+    json::objects(reader, text, |_, _| {});
 }
 
 struct NftTable {
@@ -153,29 +155,14 @@ pub(crate) fn nft(reader: &mut Reader<'_>, text: &[u8]) {
     if text.trim_ascii().is_empty() {
         return;
     }
-    let value: Value = match serde_json::from_slice(text) {
-        Ok(value) => value,
-        Err(error) => {
-            let line = u32::try_from(error.line()).unwrap_or(0);
-            reader.error(line, format!("not the JSON of nft: {error}"));
-            // Rules may stand in what cannot be read.
-            reader.unmodelled(line, "nft ruleset that cannot be read", UnmodelledPoint::Everywhere);
-            return;
-        }
-    };
-    let Some(items) = value.get("nftables").and_then(Value::as_array) else {
-        reader.error(1, "not the JSON of nft: no list 'nftables'");
-        reader.unmodelled(1, "nft ruleset that cannot be read", UnmodelledPoint::Everywhere);
-        return;
-    };
     let mut tables: BTreeMap<(String, String), NftTable> = BTreeMap::new();
-    for item in items {
-        let Some((kind, body)) = item.as_object().and_then(|o| o.iter().next()) else { continue };
+    let read = json::objects_in(reader, text, "nftables", |_, item| {
+        let Some((kind, body)) = item.map.iter().next() else { return };
         let field = |key: &str| body.get(key).and_then(json::text);
-        let Some(family) = field("family") else { continue };
-        let Some(table) = (if kind == "table" { field("name") } else { field("table") }) else { continue };
+        let Some(family) = field("family") else { return };
+        let Some(table) = (if kind == "table" { field("name") } else { field("table") }) else { return };
         let entry = tables.entry((family, table)).or_insert_with(|| NftTable {
-            line: 0,
+            line: item.line,
             base: Vec::new(),
             chains: BTreeSet::new(),
             acts: false,
@@ -193,6 +180,9 @@ pub(crate) fn nft(reader: &mut Reader<'_>, text: &[u8]) {
             "flowtable" => entry.acts = true,
             _ => {}
         }
+    });
+    if !read {
+        reader.error(1, "not the JSON of nft: no list 'nftables'");
     }
     for ((family, name), table) in tables {
         if is_iptables_own(reader, &family, &name, &table) {

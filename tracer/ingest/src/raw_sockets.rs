@@ -21,29 +21,25 @@ pub(crate) enum Listing {
 /// Reads a file; whether it is whole, so that what does not stand in it is not there. Where nothing is known of other sockets (no file `ss`), what
 /// listens is an assumption, and the file is checked only.
 pub(crate) fn read(reader: &mut Reader<'_>, text: &[u8], listing: Listing) -> bool {
-    let mut lines = reader.lines(text).into_iter();
-    let mut whole = text.ends_with(b"\n");
-    match lines.next() {
-        Some((_, line)) if line.trim_start().starts_with("sl ") => {}
-        _ => {
-            reader.error(1, "the line of headings is not there");
-            return false;
+    let mut headings = false;
+    reader.lines(text, |reader, number, line| {
+        if !headings {
+            headings = true;
+            if !line.trim_start().starts_with("sl ") {
+                reader.error(number, "the line of headings is not there");
+            }
+            return;
         }
-    }
-    for (number, line) in lines {
-        match socket(&line, listing) {
+        match socket(line, listing) {
             Ok(socket) => {
                 if let Some(sockets) = &mut reader.config.sockets {
                     sockets.extend(socket);
                 }
             }
-            Err(message) => {
-                reader.error(number, message);
-                whole = false;
-            }
+            Err(message) => reader.error(number, message),
         }
-    }
-    whole
+    });
+    headings && !reader.broken
 }
 
 /// `Ok(None)` for raw sockets that change nothing.

@@ -3,37 +3,44 @@
 use std::borrow::Cow;
 
 use pktwalk_linux::config::{NetNsConfig, UnmodelledPoint, UnmodelledState};
-use pktwalk_linux::diag::Diagnostic;
+use pktwalk_linux::diag::{Diagnostic, Remarks};
 use pktwalk_linux::ids::SourceLine;
 
 /// One file, being read into a namespace.
 pub(crate) struct Reader<'a> {
     pub(crate) config: &'a mut NetNsConfig,
-    pub(crate) diagnostics: &'a mut Vec<Diagnostic>,
+    pub(crate) remarks: &'a mut Remarks,
     /// The file's number.
     pub(crate) file: u32,
-    /// Set where part of the file is lost because its form is broken.
+    /// Set where part of the file is lost: something in it cannot be read, or has no end.
     pub(crate) broken: bool,
+    /// Set where the rest of the file is not read.
+    pub(crate) given_up: bool,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    pub(crate) fn new(config: &'a mut NetNsConfig, remarks: &'a mut Remarks, file: u32) -> Reader<'a> {
+        Reader { config, remarks, file, broken: false, given_up: false }
+    }
+
     pub(crate) fn at(&self, line: u32) -> SourceLine {
         SourceLine { file: self.file, line }
     }
 
     pub(crate) fn error(&mut self, line: u32, message: impl Into<String>) {
+        self.broken = true;
         let at = self.at(line);
-        self.diagnostics.push(Diagnostic::error(at, message));
+        self.remarks.push(Diagnostic::error(at, message));
     }
 
     pub(crate) fn warning(&mut self, line: u32, message: impl Into<String>) {
         let at = self.at(line);
-        self.diagnostics.push(Diagnostic::warning(at, message));
+        self.remarks.push(Diagnostic::warning(at, message));
     }
 
     pub(crate) fn note(&mut self, line: u32, message: impl Into<String>) {
         let at = self.at(line);
-        self.diagnostics.push(Diagnostic::note(at, message));
+        self.remarks.push(Diagnostic::note(at, message));
     }
 
     /// Something that the walk must not pass silently.
@@ -42,9 +49,9 @@ impl Reader<'_> {
         self.config.unmodelled.push(UnmodelledState { what: what.into(), point, source });
     }
 
-    /// The lines of a text file with their numbers, without their ends; says where they are no UTF-8, and whether the last one is cut off.
-    pub(crate) fn lines<'t>(&mut self, text: &'t [u8]) -> Vec<(u32, Cow<'t, str>)> {
-        let mut lines = Vec::new();
+    /// The lines of a text file with their numbers, without their ends, given to `each`; says where they are no UTF-8, and whether the last one is cut
+    /// off.
+    pub(crate) fn lines(&mut self, text: &[u8], mut each: impl FnMut(&mut Self, u32, &str)) {
         let mut number = 0u32;
         for line in text.split(|&b| b == b'\n') {
             number = number.saturating_add(1);
@@ -53,12 +60,12 @@ impl Reader<'_> {
                 self.warning(number, "bytes that are no UTF-8");
             }
             if !decoded.trim().is_empty() {
-                lines.push((number, decoded));
+                each(self, number, &decoded);
             }
         }
         if text.last().is_some_and(|&b| b != b'\n') {
+            self.broken = true;
             self.warning(number, "the last line has no end: the file may be cut off");
         }
-        lines
     }
 }

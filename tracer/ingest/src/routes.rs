@@ -63,10 +63,10 @@ impl NexthopObjects {
 /// `ip -j nexthop`.
 pub(crate) fn nexthop_objects(reader: &mut Reader<'_>, text: &[u8]) -> NexthopObjects {
     let mut all = NexthopObjects::default();
-    for object in json::objects(reader, text) {
+    json::objects(reader, text, |reader, object| {
         let Some(id) = object.number("id") else {
             reader.error(object.line, "a nexthop without id");
-            continue;
+            return;
         };
         if object.has("group") {
             let members = object
@@ -92,7 +92,7 @@ pub(crate) fn nexthop_objects(reader: &mut Reader<'_>, text: &[u8]) -> NexthopOb
             }
             all.single.insert(id, nexthop);
         }
-    }
+    });
     all
 }
 
@@ -153,16 +153,16 @@ pub(crate) struct RouteText {
 /// The text form is asked for nothing but what the JSON form of the tool leaves out: which mtu is locked, and lines.
 pub(crate) fn route_text(reader: &mut Reader<'_>, text: &[u8]) -> RouteText {
     let mut found = RouteText { locked: BTreeSet::new(), lines: BTreeMap::new() };
-    for (number, line) in reader.lines(text) {
+    reader.lines(text, |reader, number, line| {
         // Nexthops of the route above.
         if line.starts_with([' ', '\t']) {
-            continue;
+            return;
         }
         let locked = line.contains(" mtu lock ");
         let words: Vec<&str> = line.split_whitespace().collect();
         // `default` may be of IPv6; what is has a preference.
         if words.contains(&"pref") {
-            continue;
+            return;
         }
         let dst =
             words.iter().find(|word| kind(word).is_none()).and_then(|word| json::prefix(word, Family::V4));
@@ -188,7 +188,7 @@ pub(crate) fn route_text(reader: &mut Reader<'_>, text: &[u8]) -> RouteText {
             _ if !locked => {}
             _ => reader.error(number, "a route with a locked mtu that cannot be read"),
         }
-    }
+    });
     found
 }
 
@@ -201,11 +201,10 @@ pub(crate) struct Beside<'a> {
 
 /// `ip -j route show table all`.
 pub(crate) fn routes(reader: &mut Reader<'_>, text: &[u8], family: Family, beside: &Beside<'_>) {
-    let objects = json::objects(reader, text);
     // The tool prints one line, which tells nobody where a route stands.
-    let one_line = objects.len() > 1 && objects.iter().all(|object| object.line == 1);
+    let one_line = !text.trim_ascii().contains(&b'\n');
     let lines = beside.text.filter(|_| one_line && family == Family::V4).map(|text| &text.lines);
-    for object in objects {
+    json::objects(reader, text, |reader, object| {
         match route(reader, &object, family, beside) {
             Ok(mut route) => {
                 let key = (route.dst, route.table, route.tos, route.metric);
@@ -226,7 +225,7 @@ pub(crate) fn routes(reader: &mut Reader<'_>, text: &[u8], family: Family, besid
                 );
             }
         }
-    }
+    });
 }
 
 /// Which family a route is of: `ip -j route show table all` prints both, and `default` does not tell. Routes of IPv6 have a preference, and where
@@ -259,6 +258,14 @@ fn route(
     beside: &Beside<'_>,
 ) -> Result<Route, String> {
     let dst_text = object.text("dst").ok_or("a route without dst")?;
+    // Keys of an encap stand among those of the route, and some are called the same: `dst`, which stands after that of the route, and `tos`.
+    let encap = object.has("encap");
+    if let Some(key) = object.repeated.iter().find(|key| !encap || !matches!(key.as_str(), "dst" | "flags")) {
+        return Err(format!("'{key}' of route {dst_text} stands twice"));
+    }
+    if encap && object.has("tos") {
+        return Err(format!("whether tos of route {dst_text} is that of its encap is not told"));
+    }
     let family = route_family(object, &dst_text, family)?;
     let dst = json::prefix(&dst_text, family).ok_or_else(|| format!("'{dst_text}' is no destination"))?;
     let kind_text = object.text("type").unwrap_or_else(|| "unicast".to_owned());
@@ -337,7 +344,7 @@ fn nexthops(
         let mut nexthops = Vec::with_capacity(list.len());
         for member in list {
             let map = member.as_object().ok_or("a nexthop that is no object")?.clone();
-            let member = Object { map, line: object.line };
+            let member = Object { map, repeated: Vec::new(), line: object.line };
             let one = nexthop(reader, &member, object);
             if member.has("encap") {
                 encap(reader, &member, &format!("route {dst}"), one.dev.as_deref());

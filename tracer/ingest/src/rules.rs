@@ -46,19 +46,17 @@ const KNOWN: [&str; 31] = [
 
 /// Reads the rules of one family.
 pub(crate) fn rules(reader: &mut Reader<'_>, text: &[u8], family: Family) {
-    for object in json::objects(reader, text) {
-        match rule(reader, &object, family) {
-            Ok(rule) => reader.config.routing_rules.push(rule),
-            Err(message) => {
-                reader.error(object.line, message.clone());
-                reader.unmodelled(
-                    object.line,
-                    format!("routing rule that cannot be read: {message}"),
-                    UnmodelledPoint::Everywhere,
-                );
-            }
+    json::objects(reader, text, |reader, object| match rule(reader, &object, family) {
+        Ok(rule) => reader.config.routing_rules.push(rule),
+        Err(message) => {
+            reader.error(object.line, message.clone());
+            reader.unmodelled(
+                object.line,
+                format!("routing rule that cannot be read: {message}"),
+                UnmodelledPoint::Everywhere,
+            );
         }
-    }
+    });
 }
 
 /// Protocols that the tool prints by name.
@@ -121,6 +119,9 @@ fn net(object: &Object, key: &str, len_key: &str, family: Family) -> Result<Opti
 }
 
 fn rule(reader: &mut Reader<'_>, object: &Object, family: Family) -> Result<RoutingRule, String> {
+    if let Some(key) = object.repeated.first() {
+        return Err(format!("'{key}' of a rule stands twice"));
+    }
     let priority = selector(object, "priority", narrow::<u32>)?.ok_or("a rule without priority")?;
     let fwmark = match selector(object, "fwmark", narrow::<u32>)? {
         Some(mark) => Some((mark, selector(object, "fwmask", narrow::<u32>)?.unwrap_or(u32::MAX))),

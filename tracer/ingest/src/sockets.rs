@@ -10,19 +10,19 @@ pub(crate) fn sockets(reader: &mut Reader<'_>, text: &[u8]) {
     let mut found = Vec::new();
     // Where something is lost of the list, who is not in it may listen all the same.
     let mut lost = text.last().is_some_and(|&b| b != b'\n');
-    for (number, line) in reader.lines(text) {
+    reader.lines(text, |reader, number, line| {
         // The header line, where `-H` was forgotten.
         if line.starts_with("Netid") {
-            continue;
+            return;
         }
-        match socket(&line) {
+        match socket(line) {
             Ok(socket) => found.extend(socket),
             Err(message) => {
                 reader.error(number, message);
                 lost = true;
             }
         }
-    }
+    });
     if lost {
         reader.config.missing.push(MissingState::Sockets);
     }

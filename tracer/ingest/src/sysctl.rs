@@ -7,21 +7,21 @@ use crate::reader::Reader;
 pub(crate) fn settings(reader: &mut Reader<'_>, text: &[u8]) {
     // What is lost of the file is as good as missing: the kernel's defaults stand in, and that is said.
     let mut lost = text.last().is_some_and(|&b| b != b'\n');
-    for (number, line) in reader.lines(text) {
+    reader.lines(text, |reader, number, line| {
         // What the tool says on standard error, often in the same file.
         if line.starts_with("sysctl:") || line.starts_with('#') {
-            continue;
+            return;
         }
         let Some((key, value)) = line.split_once('=') else {
             reader.error(number, "not `key = value`");
             lost = true;
-            continue;
+            return;
         };
         let key = key.trim();
         if key.is_empty() || key.contains(char::is_whitespace) {
             reader.error(number, format!("'{key}' is no key"));
             lost = true;
-            continue;
+            return;
         }
         // `sysctl` takes slashes as well; then the dots are part of names.
         let key = if key.starts_with("net/") {
@@ -39,7 +39,11 @@ pub(crate) fn settings(reader: &mut Reader<'_>, text: &[u8]) {
         if key.starts_with("net.") {
             reader.config.sysctls.insert(key, value.trim().to_owned());
         }
-    }
+    });
+    // The tool always prints whether packets are forwarded: where that is not in the file, it was cut off.
+    lost |= !["net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding"]
+        .into_iter()
+        .any(|key| reader.config.sysctls.contains_key(key));
     if lost {
         reader.config.missing.push(MissingState::Sysctls);
     }

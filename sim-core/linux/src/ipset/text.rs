@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::element::{self, Expand};
 use super::{IpSet, SetEntry, SetType};
-use crate::diag::Diagnostic;
+use crate::diag::{Diagnostic, Remarks};
 use crate::hook::Family;
 use crate::ids::SourceLine;
 
@@ -93,7 +93,9 @@ fn options<'a>(
 pub fn parse(text: &[u8], file: u32) -> (Vec<IpSet>, Vec<Diagnostic>) {
     let mut sets: Vec<IpSet> = Vec::new();
     let mut by_name: FxHashMap<String, usize> = FxHashMap::default();
-    let mut diagnostics = Vec::new();
+    let mut diagnostics = Remarks::default();
+    // A line of which nobody knows what set it is about.
+    let mut lost_anywhere = None;
     let mut line_number = 0u32;
     for line in text.split(|&b| b == b'\n') {
         line_number = line_number.saturating_add(1);
@@ -116,7 +118,11 @@ pub fn parse(text: &[u8], file: u32) -> (Vec<IpSet>, Vec<Diagnostic>) {
             Some(Err(message)) => Err(message.to_owned()),
         };
         if read.is_err() && !line.trim_start().starts_with("create ") {
-            lost(sets.last_mut(), source);
+            if line.trim_start().starts_with("add ") {
+                lost(sets.last_mut(), source);
+            } else {
+                lost_anywhere.get_or_insert(source);
+            }
         }
         if let Err(message) = read {
             diagnostics.push(Diagnostic::error(source, message));
@@ -127,12 +133,17 @@ pub fn parse(text: &[u8], file: u32) -> (Vec<IpSet>, Vec<Diagnostic>) {
         diagnostics.push(Diagnostic::warning(source, "the last line has no end: the file may be cut off"));
         lost(sets.last_mut(), source);
     }
-    (sets, diagnostics)
+    if let Some(source) = lost_anywhere {
+        sets.iter_mut().for_each(|set| lost(Some(set), source));
+    }
+    (sets, diagnostics.finish(file))
 }
 
 /// A line that cannot be read may have been an element of the set before it, which then must not look as if it were not in it.
 fn lost(set: Option<&mut IpSet>, source: SourceLine) {
-    if let Some(set) = set {
+    if let Some(set) = set
+        && set.entries.last().is_none_or(|last| !last.element.is_empty())
+    {
         set.entries.push(SetEntry { element: String::new(), options: Vec::new(), source });
     }
 }
@@ -182,7 +193,7 @@ fn add(
     let set = set.ok_or_else(|| format!("set {name} was not created"))?;
     let Some(element) = words.next() else {
         // Something was to be in the set that is lost: it must not look as if it were not there.
-        set.entries.push(SetEntry { element: String::new(), options: Vec::new(), source });
+        lost(Some(set), source);
         return Err("add without an element".to_owned());
     };
     let element = element.unwrap_or_default().to_owned();
@@ -190,7 +201,7 @@ fn add(
     match options(words, &ADD_VALUES, &ADD_FLAGS) {
         Ok(options) => set.entries.push(SetEntry { element, options, source }),
         Err(message) => {
-            set.entries.push(SetEntry { element: String::new(), options: Vec::new(), source });
+            lost(Some(set), source);
             return Err(message);
         }
     }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use rustc_hash::FxHashMap;
 
-use crate::diag::{Diagnostic, Severity};
+use crate::diag::{Diagnostic, Lost, Remarks, Severity};
 use crate::hook::{Family, TableName};
 use crate::ids::SourceLine;
 
@@ -16,17 +16,13 @@ use super::parse_rule;
 use super::print::is_built_in;
 use super::tokens::{self, Token};
 
-/// Diagnostics beyond this number are only counted: a file of rubbish must not take more memory than it has itself.
-const MOST_DIAGNOSTICS: usize = 100_000;
-
 /// Longest chain name that the tools take, in bytes (`XT_EXTENSION_MAXNAMELEN` with its end).
 const LONGEST_CHAIN_NAME: usize = 28;
 
 pub(super) fn file(text: &[u8], file: u32, family: Family) -> (SaveFile, Vec<Diagnostic>) {
     let mut reader = Reader {
         save: SaveFile { family, header: None, tables: Vec::new() },
-        diagnostics: Vec::new(),
-        suppressed: 0,
+        remarks: Remarks::default(),
         source: SourceLine { file, line: 0 },
         table: None,
         index: FxHashMap::default(),
@@ -39,17 +35,12 @@ pub(super) fn file(text: &[u8], file: u32, family: Family) -> (SaveFile, Vec<Dia
         reader.bytes(line, &mut tokens);
     }
     reader.end_table(false);
-    if reader.suppressed > 0 {
-        let message = format!("{} more remarks are left out", reader.suppressed);
-        reader.diagnostics.push(Diagnostic::error(SourceLine { file, line: 0 }, message));
-    }
-    (reader.save, reader.diagnostics)
+    (reader.save, reader.remarks.finish(file))
 }
 
 struct Reader {
     save: SaveFile,
-    diagnostics: Vec<Diagnostic>,
-    suppressed: usize,
+    remarks: Remarks,
     source: SourceLine,
     /// The table between `*name` and `COMMIT`.
     table: Option<Table>,
@@ -65,11 +56,16 @@ impl Reader {
     }
 
     fn say_at(&mut self, severity: Severity, source: SourceLine, message: impl Into<String>) {
-        if self.diagnostics.len() < MOST_DIAGNOSTICS {
-            self.diagnostics.push(Diagnostic { severity, message: message.into(), source });
-        } else {
-            self.suppressed += 1;
-        }
+        self.remarks.push(Diagnostic { severity, message: message.into(), source, lost: Lost::Nothing });
+    }
+
+    /// Says that something is lost that could decide about a packet.
+    fn lost(&mut self, message: impl Into<String>) {
+        self.loses(Severity::Error, Lost::Part, message);
+    }
+
+    fn loses(&mut self, severity: Severity, lost: Lost, message: impl Into<String>) {
+        self.remarks.push(Diagnostic { severity, message: message.into(), source: self.source, lost });
     }
 
     fn bytes<'a>(&mut self, line: &'a [u8], tokens: &mut Vec<Token<'a>>) {
@@ -104,7 +100,7 @@ impl Reader {
                 return self.line(rest, tokens, lossy);
             }
             if !rest.is_empty() {
-                self.say(Severity::Warning, format!("`{}` after COMMIT is left out", short(rest)));
+                self.lost(format!("`{}` after COMMIT is left out", short(rest)));
             }
             return;
         }
@@ -140,22 +136,23 @@ impl Reader {
             return;
         }
         // The tools' own remarks on what they could not save.
-        if text.starts_with("Warning:") {
+        if text.starts_with("Warning: iptables-legacy tables present") {
+            self.loses(Severity::Warning, Lost::LegacyRules, short(text));
+        } else if text.starts_with("Warning:") {
             self.say(Severity::Note, short(text));
         } else if text.starts_with("Table `") {
-            self.say(Severity::Warning, short(text));
+            self.loses(Severity::Warning, Lost::NftRules, short(text));
         }
     }
 
     fn begin_table(&mut self, name: &str) {
         if self.table.is_some() {
-            self.say(Severity::Warning, "COMMIT is missing before this table");
+            self.loses(Severity::Warning, Lost::Part, "COMMIT is missing before this table");
             self.end_table(true);
         }
         let (word, rest) = name.split_once([' ', '\t', ':']).unwrap_or((name, ""));
         let Some(name) = TableName::from_name(word) else {
-            self.say(Severity::Error, format!("no table of iptables is called `{}`", short(word)));
-            return;
+            return self.lost(format!("no table of iptables is called `{}`", short(word)));
         };
         if !rest.trim().is_empty() {
             self.say(Severity::Warning, format!("`{}` after the table's name is left out", short(rest)));
@@ -177,7 +174,8 @@ impl Reader {
             return;
         };
         if !committed {
-            self.say(Severity::Warning, format!("COMMIT of table {} is missing", table.name));
+            let message = format!("COMMIT of table {} is missing", table.name);
+            self.loses(Severity::Warning, Lost::Part, message);
         }
         self.unknown_jumps(&mut table);
         self.loops(&table);
@@ -257,14 +255,13 @@ impl Reader {
         let policy = words.next();
         let counters = words.next();
         if name.is_empty() {
-            return self.say(Severity::Error, "a chain without a name");
+            return self.lost("a chain without a name");
         }
         if lossy && name.contains('\u{fffd}') {
-            return self.say(Severity::Error, "the chain's name cannot be read");
+            return self.lost("the chain's name cannot be read");
         }
         let Some(table) = &self.table else {
-            return self
-                .say(Severity::Error, format!("chain {} stands in no table that is known", short(name)));
+            return self.lost(format!("chain {} stands in no table that is known", short(name)));
         };
         let built_in = is_built_in(table.name, name);
         let policy = match (policy, built_in) {
@@ -277,7 +274,7 @@ impl Reader {
                 Some(Policy::Accept)
             }
             (_, true) => {
-                self.say(Severity::Error, format!("the policy of {name} cannot be read; ACCEPT is taken"));
+                self.lost(format!("the policy of {name} cannot be read; ACCEPT is taken"));
                 Some(Policy::Accept)
             }
             (Some("ACCEPT" | "DROP" | "QUEUE" | "RETURN"), false) => {
@@ -360,14 +357,11 @@ impl Reader {
             "-X" | "--delete-chain" => 'X',
             "-Z" | "--zero" => 'Z',
             _ => {
-                return self.say(Severity::Error, format!("the line cannot be read: `{}`", short(line)));
+                return self.lost(format!("the line cannot be read: `{}`", short(line)));
             }
         };
         if self.table.is_none() {
-            return self.say(
-                Severity::Error,
-                format!("the line stands in no table that is known: `{}`", short(line)),
-            );
+            return self.lost(format!("the line stands in no table that is known: `{}`", short(line)));
         }
         if verb == 'Z' {
             return self.say(Severity::Note, "counters are not zeroed");
@@ -376,11 +370,11 @@ impl Reader {
             return match verb {
                 'F' => self.flush(None),
                 'X' => self.say(Severity::Note, "chains are not deleted"),
-                _ => self.say(Severity::Error, format!("{command} without a chain")),
+                _ => self.lost(format!("{command} without a chain")),
             };
         };
         if name.is_empty() || lossy && name.contains('\u{fffd}') {
-            return self.say(Severity::Error, "the chain's name cannot be read");
+            return self.lost("the chain's name cannot be read");
         }
         let rest = tokens.get(at + 2..).unwrap_or_default();
         match verb {
@@ -401,11 +395,11 @@ impl Reader {
         let policy = match rest.first().map(|token| &*token.text) {
             Some("ACCEPT") => Policy::Accept,
             Some("DROP") => Policy::Drop,
-            _ => return self.say(Severity::Error, format!("the policy of {} cannot be read", short(name))),
+            _ => return self.lost(format!("the policy of {} cannot be read", short(name))),
         };
         let built_in = self.table.as_ref().is_some_and(|table| is_built_in(table.name, name));
         if !built_in {
-            return self.say(Severity::Error, format!("{} is no built-in chain", short(name)));
+            return self.lost(format!("{} is no built-in chain", short(name)));
         }
         let index = match self.chain_index(name) {
             Some(index) => index,
@@ -459,9 +453,14 @@ impl Reader {
             Some(index) => index,
             None => {
                 let built_in = self.table.as_ref().is_some_and(|table| is_built_in(table.name, name));
-                let severity = if built_in { Severity::Warning } else { Severity::Error };
                 let policy = if built_in { " (its policy is taken to be ACCEPT)" } else { "" };
-                self.say(severity, format!("chain {} is not declared; it is made{policy}", short(name)));
+                let message = format!("chain {} is not declared; it is made{policy}", short(name));
+                if built_in {
+                    self.say(Severity::Warning, message);
+                } else {
+                    // Nothing jumps to it: the rule was one of another chain.
+                    self.lost(message);
+                }
                 self.make_chain(name, built_in.then_some(Policy::Accept), None)
             }
         };
@@ -509,7 +508,7 @@ impl Reader {
             }
         };
         if !done {
-            self.say(Severity::Error, format!("-{verb} names no rule of chain {}", short(name)));
+            self.lost(format!("-{verb} names no rule of chain {}", short(name)));
         }
     }
 }

@@ -1,0 +1,197 @@
+//! What of a bundle cannot be read: it is said, it is not taken for what is not there, and it takes no more memory than it may.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::process::Command;
+
+use pktwalk_ingest::{Bundle, read_bundle, read_files};
+use pktwalk_linux::config::{MissingState, UnmodelledPoint};
+use pktwalk_linux::diag::MOST_REMARKS;
+
+fn bundle(files: &[(&str, &str)]) -> Bundle {
+    read_files("t", files.iter().map(|(name, text)| (*name, text.as_bytes()))).unwrap()
+}
+
+/// What makes every walk end `Unknown`, with the line.
+fn everywhere(bundle: &Bundle) -> Vec<(String, String)> {
+    let all = bundle.host.config.unmodelled.iter().filter(|u| u.point == UnmodelledPoint::Everywhere);
+    all.map(|u| (bundle.host.place(u.source), u.what.clone())).collect()
+}
+
+#[test]
+fn what_is_lost_of_rules_is_not_known() {
+    let head = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n";
+    let whole = format!("{head}-A FORWARD -j DROP\nCOMMIT\n");
+    assert_eq!(everywhere(&bundle(&[("iptables-save", &whole)])), []);
+    for (text, line) in [
+        (format!("{head}XA FORWARD -j DROP\nCOMMIT\n"), 5),
+        (format!("{head}-A FORWARD -j DR"), 5),
+        (format!("{head}-A FORWARD -j DROP\n"), 6),
+        (head.replace("FORWARD ACCEPT [0:0]", "FORWARD DRO") + "COMMIT\n", 3),
+        (whole.replace("*filter", "*filtex"), 1),
+        (whole.replace("-A FORWARD", "-A FORWAR"), 5),
+        (whole.replace("-A FORWARD", "-D FORWARD 3"), 5),
+        (whole.replace("-A FORWARD -j DROP", "-A"), 5),
+        (whole.replace("COMMIT\n", "*nat\nCOMMIT\n"), 6),
+        (whole.replace("COMMIT", "COMMITx"), 6),
+        ("bash: iptables-save: command not found\n".to_owned(), 1),
+        ("\u{1}\u{2}\u{3}".repeat(100), 1),
+    ] {
+        let bundle = bundle(&[("iptables-save", &text)]);
+        let lost = everywhere(&bundle);
+        assert_eq!(lost.len(), 1, "{text}: {lost:?}");
+        assert_eq!(lost[0].0, format!("t/iptables-save:{line}"), "{text}: {lost:?}");
+    }
+    // The walk is of IPv4.
+    assert_eq!(everywhere(&bundle(&[("ip6tables-save", "XA\n"), ("iptables-save", &whole)])), []);
+}
+
+#[test]
+fn rules_that_the_tool_does_not_print_are_not_known() {
+    let table = "*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n";
+    let nft = ("nft.json", r#"{"nftables": [{"metainfo": {"version": "1.0.6"}}]}"#);
+    let legacy =
+        format!("{table}# Warning: iptables-legacy tables present, use iptables-legacy-save to see them\n");
+    let named = everywhere(&bundle(&[("iptables-save", &legacy), nft]));
+    assert!(named[0].1.contains("iptables-legacy-save") && named[0].0.ends_with(":4"), "{named:?}");
+    assert_eq!(everywhere(&bundle(&[("iptables-save", &legacy), ("iptables-legacy-save", table)])), []);
+    for remark in [
+        "# Table `filter' is incompatible, use 'nft' tool.",
+        "# Table `filter' contains incompatible base-chains, use 'nft' tool to list them.",
+    ] {
+        let text = format!("{remark}\n{table}");
+        let named = everywhere(&bundle(&[("iptables-save", &text), ("iptables-legacy-save", table)]));
+        assert!(named[0].1.contains("nft.json") && named[0].0.ends_with(":1"), "{named:?}");
+        assert_eq!(everywhere(&bundle(&[("iptables-save", &text), nft])), []);
+    }
+}
+
+#[test]
+fn what_is_lost_of_sets_may_be_in_any() {
+    let sets = "create a hash:ip\nadd a 10.0.0.1\ncreate b hash:ip\nadd b 10.0.0.2\n";
+    let lost = |text: &str| {
+        let bundle = bundle(&[("ipset-save", text)]);
+        let lost = bundle.host.config.sets.iter().map(|set| set.entries.iter().any(|e| e.element.is_empty()));
+        lost.collect::<Vec<_>>()
+    };
+    assert_eq!(lost(sets), [false, false]);
+    for line in ["xdd a 192.168.50.9", "-exist add a 192.168.50.9", "swap a b", "\"add a 192.168.50.9"] {
+        assert_eq!(lost(&format!("{sets}{line}\n")), [true, true], "{line}");
+    }
+    for line in ["add b", "add b 10.0.0.3 x", "add c 10.0.0.3"] {
+        assert_eq!(lost(&format!("{sets}{line}\n")), [false, true], "{line}");
+    }
+    assert_eq!(lost(&format!("{sets}add b 10.0.0.")), [false, true]);
+}
+
+#[test]
+fn what_is_lost_of_other_files_is_not_known() {
+    let fdb = r#"[{"mac":"02:00:00:00:00:01","ifname":"a","master":"br0"},{"mac":"02:00:00"#;
+    for (name, text) in [
+        ("ip-neigh.json", r#"[{"dst":"10.0.0.1","dev":"a","state":["REACHABLE"]},{"dst":"10.0"#),
+        ("ip-neigh.json", r#"[{"dev":"a","state":["REACHABLE"]}]"#),
+        ("ip-addr.json", r#"[{"ifname":"a"}]"#),
+        ("ip-nexthop.json", r#"[{"gateway":"10.0.0.1"}]"#),
+        ("neigh-proxy", "10.0.0.1 dev a\n10.0.0."),
+        ("bridge-fdb.json", fdb),
+        ("nft.json", r#"{"nftables": [{"metainfo": {}}, {"table": {"family"#),
+        ("nft.json", "[]"),
+    ] {
+        let named = everywhere(&bundle(&[(name, text)]));
+        assert!(named.iter().any(|(_, what)| what.contains(name)), "{name}: {text}: {named:?}");
+    }
+    // `sysctl -a` always tells whether packets are forwarded.
+    let cut = bundle(&[("sysctl", "net.ipv4.conf.all.accept_local = 0\n")]);
+    assert!(cut.host.config.missing.contains(&MissingState::Sysctls));
+    let whole = bundle(&[("sysctl", "net.ipv4.conf.all.accept_local = 0\nnet.ipv4.ip_forward = 0\n")]);
+    assert!(!whole.host.config.missing.contains(&MissingState::Sysctls));
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_is_not_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("sysctl"), "net.ipv4.ip_forward = 1\n").unwrap();
+    std::fs::create_dir(dir.path().join("ip-route.json")).unwrap();
+    std::os::unix::fs::symlink("nowhere", dir.path().join("ipset-save")).unwrap();
+    // To open a pipe would be to wait.
+    assert!(Command::new("mkfifo").arg(dir.path().join("iptables-save")).status().unwrap().success());
+    let named = everywhere(&read_bundle(dir.path()).unwrap());
+    for name in ["ip-route.json", "ipset-save", "iptables-save"] {
+        assert!(named.iter().any(|(_, what)| *what == format!("{name}, which cannot be read")), "{named:?}");
+    }
+}
+
+#[test]
+fn links_of_archives_are_followed() {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut file = |name: &str, kind, target: Option<&str>, text: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(text.len() as u64);
+        match target {
+            Some(target) => tar.append_link(&mut header, name, target).unwrap(),
+            None => tar.append_data(&mut header, name, text).unwrap(),
+        }
+    };
+    let rules = b"*filter\n:FORWARD DROP [0:0]\nCOMMIT\n";
+    file("b/netns/web/rules", tar::EntryType::Regular, None, rules);
+    file("b/iptables-save", tar::EntryType::Link, Some("b/netns/web/rules"), b"");
+    file("b/netns/web/iptables-save", tar::EntryType::Symlink, Some("../web/rules"), b"");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("b.tar");
+    std::fs::write(&path, tar.into_inner().unwrap()).unwrap();
+    let bundle = read_bundle(&path).unwrap();
+    assert!(bundle.namespaces().all(|ns| ns.config.rulesets.len() == 1));
+    let remarks: Vec<_> = bundle.remarks().map(|(_, text)| text).collect();
+    assert!(
+        remarks.iter().any(|text| text.contains("netns/web/rules: not a file of a bundle")),
+        "{remarks:?}"
+    );
+
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Symlink);
+    header.set_size(0);
+    tar.append_link(&mut header, "iptables-save", "elsewhere").unwrap();
+    std::fs::write(&path, tar.into_inner().unwrap()).unwrap();
+    assert!(read_bundle(&path).unwrap_err().to_string().contains("elsewhere"));
+}
+
+#[test]
+fn keys_that_stand_twice_do_not_replace_the_first() {
+    // Printed by `ip -j route` for `ip route add 20.1.13.0/24 encap ip id 5 dst 1.2.3.4 dev eth1`.
+    let text = r#"[{"dst":"20.1.13.0/24","encap":"ip","id":"5","src":"0.0.0.0","dst":"1.2.3.4","ttl":0,"dev":"eth1","scope":"link","flags":[]}]"#;
+    let config = bundle(&[("ip-route.json", text)]).host.config;
+    assert_eq!(config.routes[0].dst.to_string(), "20.1.13.0/24");
+    assert!(config.unmodelled.iter().any(|u| u.point == UnmodelledPoint::Tx("eth1".to_owned())));
+    for (name, text) in [
+        ("ip-route.json", r#"[{"dst":"20.1.13.0/24","dst":"1.2.3.4","dev":"eth1"}]"#),
+        ("ip-route.json", r#"[{"dst":"20.1.13.0/24","encap":"ip","tos":"8","dev":"eth1"}]"#),
+        ("ip-rule.json", r#"[{"priority":0,"src":"all","table":"main","table":"local"}]"#),
+    ] {
+        let bundle = bundle(&[(name, text)]);
+        assert!(bundle.host.config.routes.is_empty() && bundle.host.config.routing_rules.is_empty());
+        assert!(!everywhere(&bundle).is_empty(), "{text}");
+    }
+}
+
+/// What whole files of rubbish cost is measured by hand: `docs/model/limits.md`.
+#[test]
+fn remarks_are_bounded_and_what_is_lost_is_still_known() {
+    let rubbish = "x\n".repeat(200_000);
+    for name in ["sysctl", "ss", "ipset-save", "conntrack", "iptables-save", "neigh-proxy"] {
+        let bundle = bundle(&[(name, &rubbish)]);
+        let count = bundle.remarks().count();
+        assert!(count <= MOST_REMARKS + 4, "{name}: {count}");
+        assert!(bundle.remarks().any(|(_, text)| text.contains("more remarks are left out")), "{name}");
+    }
+    let late = format!("{}{}", "# Table `filter' is incompatible\n".repeat(MOST_REMARKS), "XA FORWARD\n");
+    assert_eq!(everywhere(&bundle(&[("iptables-save", &late)])).len(), 2);
+    // Many broken objects, each of which could swallow the rest.
+    for text in [format!("[{}", "1,".repeat(200_000)), format!("[{}", "{\"x\":{},".repeat(200_000))] {
+        let start = std::time::Instant::now();
+        let bundle = bundle(&[("ip-route.json", &text)]);
+        assert!(bundle.remarks().count() < 1000 && !everywhere(&bundle).is_empty());
+        assert!(start.elapsed().as_secs() < 5);
+    }
+}
