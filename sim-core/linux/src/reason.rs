@@ -152,7 +152,9 @@ drop_codes! {
     NoSocketBroadcast = "NO_SOCKET_BROADCAST", "NOT_SPECIFIED";
     /// An echo reply that no process waits for.
     NoPingSocket = "NO_PING_SOCKET", "NO_SOCKET";
-    /// Delivered, but too short for the header of its transport protocol.
+    /// TCP in a frame that was not sent to this host alone.
+    TcpLinkBroadcast = "TCP_LINK_BROADCAST", "NOT_SPECIFIED";
+    /// Delivered, but too short for the header of its transport protocol, or for what must follow it.
     ShortTransportHeader = "SHORT_TRANSPORT_HEADER", "NOT_SPECIFIED";
     /// Nothing handles the IP protocol.
     NoProtocol = "NO_PROTOCOL", "IP_NOPROTO";
@@ -166,6 +168,8 @@ drop_codes! {
     IcmpUnhandled = "ICMP_UNHANDLED", "UNHANDLED_PROTO";
     /// An ICMP message that the stack does not take from a broadcast.
     IcmpBroadcast = "ICMP_BROADCAST", "INVALID_PROTO";
+    /// An IGMP message that is broken, or from which a host that is no multicast router learns nothing.
+    IgmpIgnored = "IGMP_IGNORED", "NOT_SPECIFIED";
     /// The next hop's hardware address could not be resolved.
     NeighFailed = "NEIGH_FAILED", "NEIGH_FAILED";
     /// The output device is down.
@@ -182,6 +186,10 @@ drop_codes! {
     BridgePortMtu = "BRIDGE_PORT_MTU", "NOT_SPECIFIED";
     /// A source hardware address that no frame may have.
     BadMacSource = "BAD_MAC_SOURCE", "MAC_INVALID_SOURCE";
+    /// A multicast made here with TTL 0: it is heard on this host only.
+    MulticastTtl = "MULTICAST_TTL", "NOT_SPECIFIED";
+    /// A raw socket's packet is larger than the MTU of the device that it would leave by; the sender is told by an error code.
+    MessageTooLong = "MESSAGE_TOO_LONG", "NOT_SPECIFIED";
     /// A packet made here has no route; the sender is told by an error code, nothing leaves.
     NoOutputRoute = "NO_OUTPUT_ROUTE", "IP_OUTNOROUTES";
     /// ARP that asks for nothing of ours, or says nothing that we want to know.

@@ -23,10 +23,16 @@ pub struct Skb {
     pub in_port: Option<DevId>,
     /// How its frame was addressed.
     pub pkt_type: PktType,
+    /// It is the copy of a broadcast or multicast made here that the namespace hears itself (`PACKET_LOOPBACK`; `pkt_type` then is what rules
+    /// take it for).
+    pub looped: bool,
     /// Its connection.
     pub ct: SkbCt,
     /// What a `CT` rule asked for the connection that the packet may make. Taken by conntrack.
     pub ct_template: Option<CtTemplate>,
+    /// It was made while its connection's translation was not decided for both halves yet. The kernel sends what the stack makes at once, the
+    /// walk after its cause, which may have gone on and decided it.
+    pub nat_was_open: bool,
     /// Where it is routed to.
     pub dst: Option<Dst>,
     /// The socket that sent it, for packets made here.
@@ -183,8 +189,10 @@ impl Skb {
             in_dev: None,
             in_port: None,
             pkt_type: PktType::Unicast,
+            looped: false,
             ct: SkbCt::None,
             ct_template: None,
+            nat_was_open: false,
             dst: None,
             sk: None,
             made_by: MadeBy::Injected,

@@ -495,6 +495,9 @@ impl World {
         setfsuid(uid);
         setfsgid(gid);
         let fd = made.map_err(|errno| failed(format!("raw socket: {errno}")))?;
+        // Who may send a broadcast is not what is asked here.
+        setsockopt(&fd, sockopt::Broadcast, &true)
+            .map_err(|errno| failed(format!("SO_BROADCAST: {errno}")))?;
         if let Some(dev) = wanted.bound_dev {
             let device = self.config.devices.get(dev.index());
             let name = device.map(|device| device.name.clone()).unwrap_or_default();

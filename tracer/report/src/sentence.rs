@@ -210,6 +210,7 @@ fn area(code: DropCode) -> &'static str {
         | DropCode::ForwardingOff
         | DropCode::RerouteFailed
         | DropCode::NoOutputRoute => "routing",
+        DropCode::MulticastTtl | DropCode::MessageTooLong => "sending",
         DropCode::TtlExpired
         | DropCode::FragNeeded
         | DropCode::LinkBroadcastForward
@@ -218,7 +219,9 @@ fn area(code: DropCode) -> &'static str {
         DropCode::NoSocket
         | DropCode::NoSocketBroadcast
         | DropCode::NoPingSocket
+        | DropCode::TcpLinkBroadcast
         | DropCode::ShortTransportHeader
+        | DropCode::IgmpIgnored
         | DropCode::NoProtocol
         | DropCode::TcpChecksum
         | DropCode::UdpChecksum
@@ -338,7 +341,13 @@ fn freed(code: DropCode, end: &End, packet: &PacketTrace, names: &dyn Names) -> 
         DropCode::VethMtu => format!("it is larger than the MTU of {} allows", in_dev()),
         DropCode::NoSocketBroadcast => "nothing listens on the UDP port of this broadcast".to_owned(),
         DropCode::NoPingSocket => "no process here waits for this echo reply".to_owned(),
-        DropCode::ShortTransportHeader => "it ends inside its transport header".to_owned(),
+        DropCode::ShortTransportHeader => "it ends before the header of its protocol is whole".to_owned(),
+        DropCode::TcpLinkBroadcast => "it is TCP in a frame that is not for this host alone".to_owned(),
+        DropCode::IgmpIgnored => "it is broken, or tells only multicast routers something".to_owned(),
+        DropCode::MulticastTtl => "a multicast with TTL 0 does not leave the host".to_owned(),
+        DropCode::MessageTooLong => {
+            "it is larger than the MTU of the device, and the socket does not let it be cut".to_owned()
+        }
         DropCode::TcpChecksum => "the TCP checksum is wrong".to_owned(),
         DropCode::UdpChecksum => "the UDP checksum is wrong".to_owned(),
         DropCode::IcmpUnhandled => "the stack does not know the ICMP type".to_owned(),

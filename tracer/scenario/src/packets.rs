@@ -151,7 +151,8 @@ pub fn between(from: &str, to: &str) -> Result<Packet, PacketError> {
                 return Err(fail(text, "icmp has no ports".to_owned()));
             }
         }
-        return spec(&format!("icmp {} > {} type=echo-request", source.addr, dest.addr));
+        // As ping begins: number 1, 56 bytes.
+        return spec(&format!("icmp {} > {} type=echo-request id=1 seq=1 len=56", source.addr, dest.addr));
     }
     let Some(port) = dest.port else {
         return Err(fail(to, format!("a {protocol} destination needs a port: {}:PORT", dest.addr)));

@@ -121,7 +121,7 @@ pub fn validate_source(
 /// Something not modelled decides.
 pub fn rpfilter_match(ns: &NetNs, skb: &Skb, in_dev: DevId, flags: &RpfilterMatch) -> Result<bool, Because> {
     let (src, dst) = (skb.ip.src, skb.ip.dst);
-    if ns.device(in_dev).kind == DeviceKind::Loopback {
+    if skb.looped || ns.device(in_dev).kind == DeviceKind::Loopback {
         return Ok(!flags.invert);
     }
     if src == 0 && (dst == u32::MAX || is_local_multicast(dst)) {

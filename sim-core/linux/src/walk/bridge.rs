@@ -138,7 +138,8 @@ fn up(flight: &mut Flight, bridge: DevId, port: DevId) -> Next {
     Next::Go(Stage::Receive)
 }
 
-/// `br_flood`: a copy for every port but the last, which gets the frame itself unless the namespace takes it.
+/// `br_flood`: a copy for every port but the last, which gets the frame itself unless the namespace takes it. What a promiscuous bridge takes
+/// of frames for others is a copy here; in the kernel it is the frame itself, and the last port gets a copy as well.
 fn flood<S: Sink>(
     cx: &mut Cx<'_, S>,
     flight: &mut Flight,
@@ -162,7 +163,7 @@ fn flood<S: Sink>(
         (false, true) => BridgeDecision::LocalAndFlood,
     };
     cx.sink.step(&flight.skb, Step::Bridge { bridge, from, decision });
-    let (copies, own) = match (ports.split_last(), local) {
+    let (copies, own) = match (ports.split_last(), local && !unicast) {
         (Some((last, others)), false) => (others, Some(*last)),
         _ => (ports.as_slice(), None),
     };
@@ -177,6 +178,14 @@ fn flood<S: Sink>(
             steps: Vec::new(),
             bridged: flight.bridged,
         });
+    }
+    if let (Some(_), true, Some(port)) = (own, local, from) {
+        let mut copy = flight.skb.clone();
+        copy.made_by = MadeBy::Copy;
+        (copy.in_dev, copy.in_port) = (Some(bridge), Some(port));
+        cx.sink.step(&flight.skb, Step::Made { by: MadeBy::Copy });
+        let bridged = flight.bridged;
+        cx.made.push(Made { skb: copy, stage: Stage::Receive, steps: Vec::new(), bridged });
     }
     match (own, local, from) {
         (Some(port), _, _) => Next::Go(Stage::BridgePort { bridge, port, local: sent_here }),

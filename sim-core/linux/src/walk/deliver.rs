@@ -1,5 +1,6 @@
 //! Local delivery (`ip_local_deliver`, `ip_protocol_deliver_rcu`): INPUT, then the transport protocols up to the socket.
 
+use pktwalk_packet::checksum::checksum;
 use pktwalk_packet::{IcmpFields, TcpFields, UdpFields};
 
 use super::links::SocketKey;
@@ -40,7 +41,7 @@ pub(super) fn deliver<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next 
         ICMP => icmp_in(cx, flight, dev),
         TCP => tcp_in(cx, flight, dev),
         UDP => udp_in(cx, flight, dev),
-        IGMP => taken(cx, &flight.skb, 0, None),
+        IGMP => igmp_in(cx, &flight.skb, dev),
         protocol => other(cx, flight, dev, protocol),
     }
 }
@@ -108,7 +109,7 @@ fn tcp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next 
     const FUNCTION: &str = "tcp_v4_rcv";
     let skb = &flight.skb;
     if skb.pkt_type != PktType::Unicast {
-        return drop(DropCode::NoSocket, FUNCTION);
+        return drop(DropCode::TcpLinkBroadcast, FUNCTION);
     }
     let Some(tcp) = TcpFields::parse(skb.l4()) else {
         return short(skb, DropCode::ShortTransportHeader, FUNCTION);
@@ -117,7 +118,7 @@ fn tcp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next 
         return drop(DropCode::Truncated, FUNCTION);
     }
     if skb.l4().len() < usize::from(tcp.header_len) {
-        return short(skb, DropCode::Truncated, FUNCTION);
+        return short(skb, DropCode::ShortTransportHeader, FUNCTION);
     }
     if !checksum_ok(skb, skb.l4()) {
         return drop(DropCode::TcpChecksum, FUNCTION);
@@ -181,10 +182,8 @@ fn icmp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next
     let Some(fields) = IcmpFields::parse(skb.l4()) else {
         return short(skb, DropCode::ShortTransportHeader, FUNCTION);
     };
-    if fields.icmp_type > 18 && !matches!(fields.icmp_type, 42 | 43) {
-        return drop(DropCode::IcmpUnhandled, FUNCTION);
-    }
-    if skb.dst.is_some_and(|dst| dst.broadcast) {
+    // Extended echo is asked for before anything else, even by a broadcast.
+    if fields.icmp_type != 42 && skb.dst.is_some_and(|dst| dst.broadcast) {
         let asks = matches!(fields.icmp_type, 8 | 13);
         if asks && cx.ns.sysctls.icmp_echo_ignore_broadcasts || !asks && !matches!(fields.icmp_type, 17 | 18)
         {
@@ -192,7 +191,7 @@ fn icmp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next
         }
     }
     match fields.icmp_type {
-        0 => {
+        0 | 43 => {
             // `ping_rcv`: a ping socket, or a raw one that had its copy before.
             let Some(sockets) = sockets(cx.ns, ICMP, fields.id).filter(|_| !cx.ns.links.raw_sockets_unknown)
             else {
@@ -209,6 +208,18 @@ fn icmp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next
             icmp::echo(cx, skb, dev);
             return Next::End(End::plain(Disposition::Delivered));
         }
+        13 if lacks(skb, 4) => return heard_raw(cx, skb, dev, DropCode::Truncated, "icmp_timestamp"),
+        5 if lacks(skb, 20) => return heard_raw(cx, skb, dev, DropCode::Truncated, "icmp_redirect"),
+        3 | 4 | 11 | 12 => {
+            let code = match skb.l4().get(8) {
+                _ if lacks(skb, 20) => Some(DropCode::ShortTransportHeader),
+                Some(first) if first & 0x0f < 5 => Some(DropCode::BadIpHeader),
+                _ => None,
+            };
+            if let Some(code) = code {
+                return heard_raw(cx, skb, dev, code, "icmp_unreach");
+            }
+        }
         13 => {
             let why = "the answer to a timestamp request holds the wall clock and is not modelled";
             cx.sink.step(skb, Step::NotAnswered { why });
@@ -217,9 +228,68 @@ fn icmp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next
             let why = "extended echo (RFC 8335) is not modelled";
             cx.sink.step(skb, Step::NotAnswered { why });
         }
+        19.. => return heard_raw(cx, skb, dev, DropCode::IcmpUnhandled, FUNCTION),
         _ => {}
     }
     taken(cx, &flight.skb, 0, None)
+}
+
+/// Whether fewer than `len` bytes follow an ICMP header, whatever a capture kept of them.
+fn lacks(skb: &Skb, len: usize) -> bool {
+    skb.l4().len() + skb.packet.missing() < 8 + len
+}
+
+/// What its protocol's handler frees for `code`. A raw socket had its copy before (`raw_local_deliver`).
+fn heard_raw<S: Sink>(
+    cx: &mut Cx<'_, S>,
+    skb: &Skb,
+    dev: DevId,
+    code: DropCode,
+    function: &'static str,
+) -> Next {
+    let sockets = cx.ns.links.sockets.as_deref().unwrap_or(&[]);
+    if let Some(found) = socket::raw(sockets, &arrival(skb, dev, 0, 0)) {
+        return taken(cx, skb, 0, Some(found));
+    }
+    if cx.ns.links.raw_sockets_unknown {
+        cx.sink.step(skb, Step::Assumed(Assumption::Default(MissingState::RawSockets)));
+    }
+    drop(code, function)
+}
+
+/// `igmp_rcv`: queries, and other hosts' reports to groups, are for every host; the rest is for multicast routers.
+fn igmp_in<S: Sink>(cx: &mut Cx<'_, S>, skb: &Skb, dev: DevId) -> Next {
+    const FUNCTION: &str = "igmp_rcv";
+    let l4 = skb.l4();
+    let len = l4.len() + skb.packet.missing();
+    let whole = skb.packet.missing() == 0;
+    if l4.len() < len.min(12) {
+        return Next::unknown(Because::CutPacket);
+    }
+    let ours = match l4 {
+        _ if len < 8 => false,
+        _ if whole && checksum(l4) != 0 => false,
+        [0x11, ..] => heard_query(l4, len),
+        [0x12 | 0x16, ..] => !skb.looped && matches!(skb.pkt_type, PktType::Broadcast | PktType::Multicast),
+        _ => false,
+    };
+    if ours { taken(cx, skb, 0, None) } else { heard_raw(cx, skb, dev, DropCode::IgmpIgnored, FUNCTION) }
+}
+
+/// `igmp_heard_query`: of 8 bytes (versions 1 and 2), or with as many sources as it says, which a general query has none of.
+fn heard_query(l4: &[u8], len: usize) -> bool {
+    match len {
+        8 => true,
+        12.. => match l4.get(4..12) {
+            Some(&[a, b, c, d, _, _, high, low]) => {
+                let sources = usize::from(u16::from_be_bytes([high, low]));
+                let general = [a, b, c, d] == [0; 4];
+                len >= 12 + 4 * sources && !(general && sources > 0)
+            }
+            _ => true,
+        },
+        _ => false,
+    }
 }
 
 /// Every other protocol: a raw socket, or nobody.

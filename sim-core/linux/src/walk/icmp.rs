@@ -200,7 +200,7 @@ fn make<S: Sink>(cx: &mut Cx<'_, S>, cause: &Skb, error: Error, by: MadeBy) -> R
     skb.mark = mark;
     skb.dst = Some(routed.dst);
     if is_error(error.icmp_type) {
-        conntrack::attach(&mut skb, cause);
+        conntrack::attach(cx, &mut skb, cause);
     }
     Ok(Made {
         skb,
@@ -248,6 +248,9 @@ pub(super) fn echo<S: Sink>(cx: &mut Cx<'_, S>, request: &Skb, dev: DevId) {
         && !cx.state.stack.rates.peer_allows(&ns.sysctls, request.ip.src, cx.state.now_ns)
     {
         return not(cx, "the limit of ICMP messages to this host is reached");
+    }
+    if limit {
+        cx.state.stack.rates.global_consume();
     }
     let header = ReplyHeader {
         ttl: ns.sysctls.ip_default_ttl,

@@ -286,8 +286,26 @@ pub(super) fn error_locus(rule: Option<RoutingRuleId>, route: Option<RouteId>) -
     }
 }
 
-/// Routes a received packet: sets `skb.dst`, or ends it (and tells the sender where the kernel does).
-pub(super) fn route<S: Sink>(cx: &mut Cx<'_, S>, skb: &mut Skb, dev: DevId) -> Result<(), End> {
+/// The function that refuses a packet before or without a route.
+fn martian_locus(code: DropCode, key: &FlowKey, checked: bool) -> Locus {
+    Locus::Subsystem(match code {
+        _ if checked => "fib_validate_source",
+        DropCode::NoMulticastMember => "ip_route_input_rcu",
+        _ if fib::is_multicast(key.dst) => "ip_mc_validate_source",
+        _ => "ip_route_input_slow",
+    })
+}
+
+/// An error route: what [`ip_error`] does with the packet, once its options are read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused {
+    code: DropCode,
+    error: FibError,
+    locus: Locus,
+}
+
+/// Routes a received packet: sets `skb.dst`, also for an error route, which it gives. `Err`: it ends at once.
+pub(super) fn route<S: Sink>(cx: &mut Cx<'_, S>, skb: &mut Skb, dev: DevId) -> Result<Option<Refused>, End> {
     let key = key(cx.ns, skb, dev);
     let found = lookup(cx, &key, dev, Asks::Ip, skb.ip.protocol);
     let cause = RouteCause::Input;
@@ -314,7 +332,10 @@ pub(super) fn route<S: Sink>(cx: &mut Cx<'_, S>, skb: &mut Skb, dev: DevId) -> R
         Input::Local => (RouteResult::Local, Some(local(false))),
         Input::Broadcast => (RouteResult::Broadcast, Some(local(true))),
         Input::Forward(dst) => (RouteResult::Unicast { dev: dst.dev, gateway: dst.gateway }, Some(dst)),
-        Input::Error(code, _) => (RouteResult::Error(code), None),
+        // An error route is neither local nor broadcast.
+        Input::Error(code, _) => {
+            (RouteResult::Error(code), Some(Dst { local: false, route: None, mtu: 0, ..local(false) }))
+        }
         // The route stands; it is the source that fails.
         Input::Martian(code) => (RouteResult::Error(code), None),
     };
@@ -324,34 +345,28 @@ pub(super) fn route<S: Sink>(cx: &mut Cx<'_, S>, skb: &mut Skb, dev: DevId) -> R
         cx.sink.step(skb, step);
     }
     match input {
-        Input::Local | Input::Broadcast => Ok(()),
+        Input::Local | Input::Broadcast => Ok(None),
         Input::Forward(_) => {
             if cx.ns.links.missing_sysctls() && cx.ns.sysctls.forwarding_assumed() {
                 let missing = crate::config::MissingState::Sysctls;
                 cx.sink.step(skb, Step::Assumed(Assumption::Default(missing)));
             }
-            Ok(())
+            Ok(None)
         }
         Input::Martian(code) => {
             let locus = match (code, route) {
                 (DropCode::InvalidDest, Some(route)) => Locus::Route(route),
-                _ => Locus::Subsystem("fib_validate_source"),
+                _ => martian_locus(code, &key, check.is_some()),
             };
             Err(End::dropped(code, locus))
         }
-        Input::Error(code, error) => Err(ip_error(cx, skb, dev, code, error, error_locus(rule, route))),
+        Input::Error(code, error) => Ok(Some(Refused { code, error, locus: error_locus(rule, route) })),
     }
 }
 
 /// `ip_error`: tells the sender, where that is allowed.
-fn ip_error<S: Sink>(
-    cx: &mut Cx<'_, S>,
-    skb: &mut Skb,
-    dev: DevId,
-    code: DropCode,
-    error: FibError,
-    locus: Locus,
-) -> End {
+pub(super) fn ip_error<S: Sink>(cx: &mut Cx<'_, S>, skb: &Skb, dev: DevId, refused: Refused) -> End {
+    let Refused { code, error, locus } = refused;
     if code == DropCode::ForwardingOff {
         return End::dropped(code, Locus::Device(dev));
     }
@@ -365,16 +380,6 @@ fn ip_error<S: Sink>(
         cx.sink.step(skb, Step::NotAnswered { why: "the limit of errors to this source is reached" });
         return End::dropped(code, locus);
     }
-    // An error route is neither local nor broadcast.
-    skb.dst = Some(Dst {
-        dev: cx.ns.loopback().unwrap_or(dev),
-        local: false,
-        broadcast: false,
-        gateway: None,
-        route: None,
-        mtu: 0,
-        redirect: false,
-    });
     if icmp::send(cx, skb, icmp::Error::unreachable(icmp_code), MadeBy::IcmpError) {
         End::rejected(code, locus)
     } else {

@@ -227,10 +227,17 @@ pub(super) fn local_packet<S: Sink>(cx: &mut Cx<'_, S>, skb: &mut Skb) -> Result
         return Err(End::unknown(because));
     }
     skb.packet.clear_mac_header();
+    let socket = skb.sk.unwrap_or_default();
+    let len = skb.packet.l3_wire_len();
+    if socket.raw
+        && let Ok(len) = u16::try_from(len)
+        && let Some(total) = skb.packet.l3_mut().get_mut(2..4)
+    {
+        total.copy_from_slice(&len.to_be_bytes());
+    }
     if super::rx::check_lengths(skb).is_err() {
         return Err(End::dropped(DropCode::BadIpHeader, Locus::Subsystem("raw_send_hdrinc")));
     }
-    let socket = skb.sk.unwrap_or_default();
     // A source that is not ours can only be a raw socket's, which routes without it.
     let foreign = skb.ip.src != 0 && cx.ns.fib.addr_type(skb.ip.src, None) != AddrType::Local;
     let (protocol, (sport, dport)) =
@@ -258,6 +265,11 @@ pub(super) fn local_packet<S: Sink>(cx: &mut Cx<'_, S>, skb: &mut Skb) -> Result
     put_ipv4(skb.packet.l3_mut());
     skb.dst = Some(routed.dst);
     cx.sink.step(skb, step(RouteCause::Output, &routed));
+    let mtu = cx.ns.config.devices.get(routed.dst.dev.index()).map_or(usize::MAX, |d| d.mtu as usize);
+    if socket.raw && len > mtu {
+        // Nobody cuts what a raw socket writes.
+        return Err(End::dropped(DropCode::MessageTooLong, Locus::Subsystem("raw_send_hdrinc")));
+    }
     Ok(())
 }
 

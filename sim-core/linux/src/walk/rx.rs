@@ -208,10 +208,12 @@ pub(super) fn ip_receive<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Ne
             flight.skb.dst = None;
         }
     }
-    if flight.skb.dst.is_none()
-        && let Err(end) = input::route(cx, &mut flight.skb, dev)
-    {
-        return Next::End(end);
+    let mut refused = None;
+    if flight.skb.dst.is_none() {
+        match input::route(cx, &mut flight.skb, dev) {
+            Ok(error) => refused = error,
+            Err(end) => return Next::End(end),
+        }
     }
     if flight.skb.ip.header_len > 20
         && let Err(end) = options::receive(cx, flight, dev)
@@ -228,6 +230,9 @@ pub(super) fn ip_receive<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Ne
             DropCode::UnicastInL2Multicast,
             Locus::Subsystem("ip_rcv_finish_core"),
         ));
+    }
+    if let Some(refused) = refused {
+        return Next::End(input::ip_error(cx, &flight.skb, dev, refused));
     }
     Next::Go(if dst.local { Stage::Deliver } else { Stage::Forward })
 }

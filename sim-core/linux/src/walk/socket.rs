@@ -84,6 +84,8 @@ pub(super) fn ping(sockets: &[SocketKey], to: &Arrival) -> Option<u32> {
 pub(super) fn raw(sockets: &[SocketKey], to: &Arrival) -> Option<u32> {
     let fits = |s: &&SocketKey| {
         s.protocol == to.protocol
+            // One of ICMP that has a port (an id) is a ping socket.
+            && (s.protocol != 1 || s.port == 0)
             && (s.local == 0 || s.local == to.dst)
             && s.remote.is_none_or(|(addr, _)| addr == 0 || addr == to.src)
             && s.dev.is_none_or(|dev| dev == Some(to.dev))

@@ -15,7 +15,7 @@ use crate::ids::SourceLine;
 use crate::iptables;
 use crate::netns::{NetNs, NetNsState};
 use crate::pipeline;
-use crate::reason::{Because, Disposition, DropCode, End};
+use crate::reason::{Because, Disposition, DropCode, End, Locus};
 use crate::skb::{MadeBy, SkbSocket};
 use crate::trace::{Recorder, Step};
 
@@ -696,4 +696,56 @@ fn a_second_routing_that_is_not_known_is_not_a_failed_one() {
     let mut run = Run::new(config);
     let end = run.local(udp(NODE, "203.0.113.5", 1));
     assert!(matches!(end.because, Some(Because::Route(_))), "{end:?}");
+}
+
+#[test]
+fn who_refuses_a_martian() {
+    let mut run = Run::new(world());
+    for (src, dst, code, function) in [
+        ("127.0.0.1", POD_B, DropCode::MartianLoopbackSource, "ip_route_input_slow"),
+        ("224.0.0.5", POD_B, DropCode::InvalidSource, "ip_route_input_slow"),
+        ("0.0.0.0", POD_B, DropCode::InvalidSource, "ip_route_input_slow"),
+        (POD_A, "127.0.0.1", DropCode::MartianLoopbackDest, "ip_route_input_slow"),
+        (POD_A, "0.0.0.0", DropCode::InvalidDest, "ip_route_input_slow"),
+        (POD_A, "239.1.1.1", DropCode::NoMulticastMember, "ip_route_input_rcu"),
+        ("127.0.0.1", "224.0.0.1", DropCode::MartianLoopbackSource, "ip_mc_validate_source"),
+        (NODE, "224.0.0.1", DropCode::LocalSource, "fib_validate_source"),
+        (NODE, POD_B, DropCode::LocalSource, "fib_validate_source"),
+    ] {
+        let end = run.rx("va", udp(src, dst, 1));
+        assert_eq!(end, End::dropped(code, Locus::Subsystem(function)), "{src} > {dst}");
+    }
+}
+
+#[test]
+fn a_raw_socket_says_its_length_itself_and_keeps_to_the_mtu() {
+    let mut run = Run::new(world());
+    let raw = |packet| Inject::Local { packet, socket: SkbSocket { raw: true, ..SkbSocket::default() } };
+    let end = run.inject(raw(udp(NODE, "192.168.50.20", 1472)));
+    assert_eq!(end, forwarded());
+    let end = run.inject(raw(udp(NODE, "192.168.50.20", 1473)));
+    assert_eq!(end, End::dropped(DropCode::MessageTooLong, Locus::Subsystem("raw_send_hdrinc")));
+    // Any other socket's is cut.
+    assert_eq!(run.local(udp(NODE, "192.168.50.20", 1473)), forwarded());
+    assert_eq!(run.frames().len(), 2);
+    let mut bytes = udp(NODE, "192.168.50.20", 10).l3().to_vec();
+    bytes[2..4].copy_from_slice(&200u16.to_be_bytes());
+    let end = run.inject(raw(Packet::from_l3(EtherType::IPV4, bytes)));
+    assert_eq!((end, run.frames()[0].1.total_len), (forwarded(), 38));
+}
+
+#[test]
+fn echo_replies_count_against_the_limit_of_all_where_they_are_limited() {
+    for (mask, replies) in [("6168", 5), ("6169", 2)] {
+        let mut config = world();
+        set(&mut config, "net.ipv4.icmp_ratemask", mask);
+        set(&mut config, "net.ipv4.icmp_msgs_burst", "2");
+        let mut run = Run::new(config);
+        let mut answered = 0;
+        for _ in 0..5 {
+            run.rx("va", echo(POD_A, NODE));
+            answered += run.recorder.packets.len() - 1;
+        }
+        assert_eq!(answered, replies, "{mask}");
+    }
 }

@@ -23,6 +23,9 @@ pub(super) fn output<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next {
         cx.sink.step(&flight.skb, Step::Made { by: MadeBy::Copy });
         copy.in_dev = None;
         cx.made.push(Made { skb: copy, stage: Stage::LoopCopy, steps: Vec::new(), bridged: None });
+        if fib::is_multicast(flight.skb.ip.dst) && flight.skb.ip.ttl == 0 {
+            return Next::End(End::dropped(DropCode::MulticastTtl, Locus::Subsystem("ip_mc_output")));
+        }
     }
     if let Err(end) = postrouting(cx, flight, dst) {
         return Next::End(end);
@@ -60,7 +63,9 @@ pub(super) fn loop_copy<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Nex
         return Next::End(end);
     }
     flight.skb.in_dev = Some(dst.dev);
-    flight.skb.pkt_type = PktType::Unicast;
+    flight.skb.looped = true;
+    flight.skb.pkt_type =
+        if fib::is_multicast(flight.skb.ip.dst) { PktType::Multicast } else { PktType::Broadcast };
     let lo = cx.ns.loopback().unwrap_or(dst.dev);
     flight.skb.dst = Some(Dst { dev: lo, local: true, ..dst });
     flight.skb.packet.clear_mac_header();

@@ -98,7 +98,12 @@ pub fn echo_reply(original: &[u8], src: u32, header: ReplyHeader) -> Option<Vec<
     let (fixed, payload) = message.split_first_chunk::<8>()?;
     let rest = [fixed[4], fixed[5], fixed[6], fixed[7]];
     let reply = Ipv4Header { src, ..header.ip(&ip) };
-    icmp(&reply, 0, fixed[1], rest, payload).ok()
+    let mut bytes = icmp(&reply, 0, fixed[1], rest, payload).ok()?;
+    // Of zeros only: `csum_partial_copy_nocheck` adds them to minus zero, so that the kernel writes 0 where others write 0xffff.
+    if let Some(sum) = bytes.get_mut(22..24).filter(|sum| **sum == [0xff, 0xff]) {
+        sum.fill(0);
+    }
+    Some(bytes)
 }
 
 #[cfg(test)]
@@ -122,6 +127,20 @@ mod tests {
         let reset = tcp_reset(&tcp(&ip, &data, b"abc").unwrap(), REPLY).unwrap();
         let fields = TcpFields::parse(&reset[20..]).unwrap();
         assert_eq!((fields.seq, fields.ack, fields.flags), (99, 0, tcp_flag::RST));
+    }
+
+    #[test]
+    fn the_checksum_of_zeros_is_zero() {
+        let ip = Ipv4Header::new(0x0a00_0001, 0x0a00_0002);
+        let reply = |seq, data: &[u8]| {
+            let request = icmp(&ip, 8, 0, [0, 0, 0, seq], data).unwrap();
+            let reply = echo_reply(&request, ip.dst, REPLY).unwrap();
+            assert_eq!(checksum(&reply[20..]) & 0xffff, if reply[22..24] == [0, 0] { 0xffff } else { 0 });
+            [reply[22], reply[23]]
+        };
+        assert_eq!(reply(0, b""), [0, 0]);
+        assert_eq!(reply(0, &[0; 56]), [0, 0]);
+        assert_eq!(reply(1, b""), [0xff, 0xfe]);
     }
 
     #[test]
