@@ -117,6 +117,10 @@ pub struct CtEntry {
     /// Device that MASQUERADE took the address of.
     pub masquerade_dev: Option<DevId>,
     pub(super) track: Track,
+    /// In the table: when it is looked at for having expired, which is no later than it does.
+    pub(super) due_ns: u64,
+    /// In the table: counted among the ASSURED ones.
+    pub(super) counted_assured: bool,
 }
 
 impl CtEntry {
@@ -134,6 +138,8 @@ impl CtEntry {
             expires_ns: 0,
             masquerade_dev: None,
             track: Track::None,
+            due_ns: 0,
+            counted_assured: false,
         }
     }
 

@@ -125,7 +125,9 @@ fn known(
         CtDirection::Original if entry.status & status::EXPECTED != 0 => CtInfo::Related,
         CtDirection::Original => CtInfo::New,
     };
-    match track::packet(entry, settings, direction, transport, now_ns) {
+    let tracked = track::packet(entry, settings, direction, transport, now_ns);
+    table.touched(id);
+    match tracked {
         Tracked::Accept => {}
         Tracked::Kill => table.kill(id),
         Tracked::Invalid(why) => return Some(Outcome::Invalid(why)),
@@ -183,7 +185,7 @@ fn make_room(table: &mut Conntrack, settings: &CtSettings, now_ns: u64, hook: Ho
     table.sweep(now_ns);
     if table.len() < max {
         Ok(())
-    } else if table.all_assured(now_ns) {
+    } else if table.all_assured() {
         Err(End::dropped(DropCode::CtTableFull, Locus::Conntrack { hook }))
     } else {
         Err(End::unknown(Because::NotModelled("which connection a full conntrack table drops early")))
@@ -213,5 +215,6 @@ pub(crate) fn set_closing<S: Sink>(cx: &mut Cx<'_, S>, cause: &Skb) {
         && entry.original.protocol == proto::TCP
     {
         tcp::set_closing(entry, &cx.ns.ct, now_ns);
+        cx.state.ct.touched(id);
     }
 }

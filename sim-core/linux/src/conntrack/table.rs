@@ -1,5 +1,8 @@
 //! The connections of a namespace: an arena, and what finds an entry in it.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
@@ -66,6 +69,10 @@ pub struct Conntrack {
     by_tuple: FxHashMap<Key, CtId>,
     by_source: FxHashMap<SourceKey, SmallVec<[CtId; 1]>>,
     live: u32,
+    /// How many of them are ASSURED.
+    assured: u32,
+    /// When entries are to be looked at for having expired, soonest first. One that lives longer by then is put back.
+    due: BinaryHeap<Reverse<(u64, CtId)>>,
 }
 
 /// Why an entry cannot be inserted: another one has a tuple of it.
@@ -141,6 +148,27 @@ impl Conntrack {
         let source = SourceKey::new(&entry.original, entry.zones());
         self.by_source.entry(source).or_default().push(id);
         self.live += 1;
+        if let Some(entry) = self.entries.get_mut(id.index()) {
+            entry.due_ns = entry.expires_ns;
+            self.due.push(Reverse((entry.due_ns, id)));
+        }
+        self.touched(id);
+    }
+
+    /// A tracker changed an entry: its time, its status.
+    pub(super) fn touched(&mut self, id: CtId) {
+        let Some(entry) = self.entries.get_mut(id.index()) else { return };
+        if entry.status & (status::CONFIRMED | status::DYING) != status::CONFIRMED {
+            return;
+        }
+        if entry.expires_ns < entry.due_ns {
+            entry.due_ns = entry.expires_ns;
+            self.due.push(Reverse((entry.due_ns, id)));
+        }
+        if entry.status & status::ASSURED != 0 && !entry.counted_assured {
+            entry.counted_assured = true;
+            self.assured += 1;
+        }
     }
 
     /// Takes an entry out of the table (`nf_ct_delete`). Packets that refer to it keep it.
@@ -151,6 +179,7 @@ impl Conntrack {
         if !linked {
             return;
         }
+        let counted = std::mem::take(&mut entry.counted_assured);
         let original = Key::new(&entry.original, CtDirection::Original, entry.zone_original);
         let reply = Key::new(&entry.reply, CtDirection::Reply, entry.zone_reply);
         let source = SourceKey::new(&entry.original, entry.zones());
@@ -166,6 +195,9 @@ impl Conntrack {
             }
         }
         self.live = self.live.saturating_sub(1);
+        if counted {
+            self.assured = self.assured.saturating_sub(1);
+        }
     }
 
     /// The confirmed entry that a packet of this tuple belongs to, expired or not, and the direction (`__nf_conntrack_find_get`).
@@ -260,19 +292,28 @@ impl Conntrack {
 
     /// Removes what has expired.
     pub(super) fn sweep(&mut self, now_ns: u64) {
-        for index in 0..self.entries.len() {
-            let expired = self.entries.get(index).is_some_and(|entry| {
-                entry.status & (status::CONFIRMED | status::DYING) == status::CONFIRMED
-                    && !entry.is_live(now_ns)
-            });
-            if expired {
-                self.kill(CtId(index as u32));
+        while let Some(&Reverse((due_ns, id))) = self.due.peek() {
+            if due_ns > now_ns {
+                return;
+            }
+            self.due.pop();
+            let Some(entry) = self.entries.get_mut(id.index()) else { continue };
+            let linked = entry.status & (status::CONFIRMED | status::DYING) == status::CONFIRMED;
+            // Looked at earlier, or to be looked at earlier.
+            if !linked || entry.due_ns != due_ns {
+                continue;
+            }
+            if entry.expires_ns > now_ns {
+                entry.due_ns = entry.expires_ns;
+                self.due.push(Reverse((entry.due_ns, id)));
+            } else {
+                self.kill(id);
             }
         }
     }
 
-    /// Whether every entry that counts is ASSURED, so that none can be dropped early.
-    pub(super) fn all_assured(&self, now_ns: u64) -> bool {
-        self.entries.iter().all(|entry| !entry.is_live(now_ns) || entry.status & status::ASSURED != 0)
+    /// Whether every entry is ASSURED, so that none can be dropped early. Expired ones were swept away before.
+    pub(super) fn all_assured(&self) -> bool {
+        self.assured == self.live
     }
 }

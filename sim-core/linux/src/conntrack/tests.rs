@@ -298,6 +298,26 @@ fn a_full_table() {
 }
 
 #[test]
+fn what_lives_longer_or_shorter_than_it_began_with_is_swept_in_time() {
+    let mut world = World::new(&[("max", "1")]);
+    assert_eq!(world.pass(udp(false)), Some(CtInfo::New));
+    // 30 seconds from here on, not from the beginning.
+    world.state.now_ns += 20 * SECOND;
+    assert_eq!(world.pass(udp(false)), Some(CtInfo::New));
+    world.state.now_ns += 20 * SECOND;
+    let mut skb = tcp(false, S, 1, 0);
+    let full = world.hook(Hook::Prerouting, &mut skb);
+    assert!(matches!(full, HookVerdict::End(end) if end.because.is_some()));
+    world.state.now_ns += 11 * SECOND;
+    assert_eq!(world.hook(Hook::Prerouting, &mut skb), HookVerdict::Accept);
+    assert_eq!(world.pass(tcp(false, S, 1, 0)), Some(CtInfo::New));
+    // A SYN that is answered with a RST: 10 seconds are left of 120.
+    assert!(world.pass(tcp(true, tcp_flag::RST | A, 0, 2)).is_some());
+    world.state.now_ns += 11 * SECOND;
+    assert_eq!(world.pass(udp(false)), Some(CtInfo::New));
+}
+
+#[test]
 fn a_host_that_talks_to_itself_from_one_port() {
     // Seen: the second packet of 10.2.0.2:53 to 10.2.0.2:53 is of the reply direction.
     let mut l4 = vec![0, 53, 0, 53, 0, 8, 0, 0];

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use rustc_hash::FxHashMap;
+
 use super::lookup::{Links, TableResult};
 use super::table::mask;
 use super::{Fib, FibMatch, FlowKey, scope};
@@ -86,6 +88,17 @@ pub(super) fn compile(config: &NetNsConfig, sysctls: &Sysctls) -> Vec<DevAddrs> 
         .collect()
 }
 
+/// Every address, and the first device that has it.
+pub(super) fn own(devs: &[DevAddrs]) -> FxHashMap<u32, DevId> {
+    let mut own = FxHashMap::default();
+    for (index, dev) in devs.iter().enumerate() {
+        for addr in &dev.addrs {
+            own.entry(addr.local).or_insert(DevId(index as u32));
+        }
+    }
+    own
+}
+
 /// 224.0.0.0/4.
 pub(crate) fn is_multicast(addr: u32) -> bool {
     addr >> 28 == 0xe
@@ -145,14 +158,14 @@ impl Fib {
 
     /// Whether a device has `addr` (`inet_lookup_ifaddr_rcu`: the exact address, not 127.0.0.0/8).
     pub fn is_own_address(&self, addr: u32) -> bool {
-        self.devs.iter().any(|dev| dev.addrs.iter().any(|a| a.local == addr))
+        self.own.contains_key(&addr)
     }
 
     /// The device that a packet with this source belongs to (`__ip_dev_find`): the holder of the address, else the device of the local route
     /// to it (so all of 127.0.0.0/8 is `lo`'s).
     pub fn dev_of_address(&self, addr: u32) -> Option<DevId> {
-        if let Some(dev) = self.devs.iter().position(|dev| dev.addrs.iter().any(|a| a.local == addr)) {
-            return Some(DevId(dev as u32));
+        if let Some(&dev) = self.own.get(&addr) {
+            return Some(dev);
         }
         let table = self.local_table()?;
         let key = FlowKey { dst: addr, ..FlowKey::default() };

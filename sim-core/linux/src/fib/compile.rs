@@ -209,9 +209,11 @@ pub(super) fn compile(
     let any_given = config.routes.iter().any(v4);
     let derived = derive(config, !local_given, !any_given);
 
+    let devices = addr::compile(config, sysctls);
     let mut fib = Fib {
         loopback: devs.get("lo").copied(),
-        devs: addr::compile(config, sysctls),
+        own: addr::own(&devices),
+        devs: devices,
         custom_local_routes: config
             .routes
             .iter()

@@ -13,6 +13,8 @@ mod validate;
 
 use std::collections::BTreeMap;
 
+use rustc_hash::FxHashMap;
+
 pub use addr::AddrType;
 pub(crate) use addr::{is_local_multicast, is_multicast};
 pub use lookup::{FibError, FibMatch, FibResult, FlowKey, lookup};
@@ -100,6 +102,8 @@ pub struct Fib {
     needs_ports: bool,
     loopback: Option<DevId>,
     devs: Vec<DevAddrs>,
+    /// Addresses of devices, each with the first that has it.
+    own: FxHashMap<u32, DevId>,
 }
 
 impl Fib {

@@ -169,7 +169,11 @@ pub(super) fn apply(
             "remove" => (recent.action, recent.not) = (RecentAction::Remove, not),
             "seconds" => recent.seconds = int(arg)?,
             "reap" => recent.reap = true,
-            "hitcount" => recent.hitcount = int(arg)?,
+            "hitcount" => match int(arg)? {
+                // `XT_RECENT_MAX_NSTAMPS`.
+                hits @ 0..=65_535 => recent.hitcount = hits,
+                _ => return bad(arg, "a number of hits that a kernel takes (65535 at most)"),
+            },
             "rttl" => recent.rttl = true,
             "name" => arg.clone_into(&mut recent.name),
             "mask" => recent.mask = values::addr(arg, family)?,

@@ -8,10 +8,11 @@ use std::net::IpAddr;
 
 use rustc_hash::FxHashMap;
 
-use super::matches::limit;
+use super::devs::DevTestCompiler;
+use super::matches::{limit, recent};
 use super::program::{
-    ChainInfo, DevTests, HashlimitTable, Head, Matcher, PhysdevTest, Ports, Program, TargetOp, TcpFlagsTest,
-    flag,
+    ChainInfo, HashlimitTable, Head, Matcher, PhysdevTest, Ports, Program, RecentList, TargetOp,
+    TcpFlagsTest, flag,
 };
 use super::references;
 use crate::config::NetNsConfig;
@@ -19,17 +20,13 @@ use crate::diag::Diagnostic;
 use crate::hook::{Backend, Family, Hook};
 use crate::ids::{ChainId, DevId, SetId};
 use crate::iptables::ast::{
-    AddrMask, DevPattern, Match, Neg, Policy, PortRange, Rule, SetMatch, Table, Target, TcpFlags,
+    AddrMask, Match, Neg, Policy, PortRange, Rule, SetMatch, Table, Target, TcpFlags,
 };
 use crate::nat::NatKind;
 
-/// A device test before it is spread over the devices: pattern and inversion.
-type DevTestKey<'a> = (&'a DevPattern, bool);
-
 struct Compiler<'a> {
     program: Program,
-    /// Numbers from 1.
-    dev_tests: FxHashMap<DevTestKey<'a>, u32>,
+    dev_tests: DevTestCompiler<'a>,
     set_ids: FxHashMap<&'a str, SetId>,
     hashlimit_ids: FxHashMap<&'a str, u32>,
     recent_ids: FxHashMap<&'a str, u32>,
@@ -45,7 +42,7 @@ pub(super) fn compile(
 ) -> (Program, references::References) {
     let mut compiler = Compiler {
         program: Program::default(),
-        dev_tests: FxHashMap::default(),
+        dev_tests: DevTestCompiler::new(config),
         set_ids: config
             .sets
             .iter()
@@ -92,15 +89,7 @@ pub(super) fn compile(
         protocol_mask: 0,
         flags: 0,
     });
-    let mut tests: Vec<DevTestKey<'_>> = dev_tests.keys().copied().collect();
-    tests.sort_by_key(|key| dev_tests.get(key).copied());
-    program.devs = DevTests::new(tests.len(), config.devices.len(), |test, row| {
-        let name = row.checked_sub(1).and_then(|dev| config.devices.get(dev)).map_or("", |dev| &dev.name);
-        tests.get(test.wrapping_sub(1)).is_some_and(|(pattern, not)| {
-            let holds = if pattern.prefix { name.starts_with(&pattern.name) } else { name == pattern.name };
-            holds != *not
-        })
-    });
+    program.devs = dev_tests.finish();
     debug_assert!(dev_by_name.len() <= config.devices.len());
     (program, references)
 }
@@ -194,11 +183,11 @@ impl<'a> Compiler<'a> {
             head.flags |= if not { flag::NOT_PROTOCOL } else { 0 };
         }
         if let Some(pattern) = &rule.ip.in_dev {
-            head.in_test = self.dev_test(&pattern.value, pattern.not);
+            head.in_test = self.dev_tests.test(&pattern.value, pattern.not);
             head.flags |= flag::DEVICES;
         }
         if let Some(pattern) = &rule.ip.out_dev {
-            head.out_test = self.dev_test(&pattern.value, pattern.not);
+            head.out_test = self.dev_tests.test(&pattern.value, pattern.not);
             head.flags |= flag::DEVICES;
         }
         head.flags |= match rule.ip.fragment {
@@ -280,11 +269,6 @@ impl<'a> Compiler<'a> {
         self.program.positions.push(position);
     }
 
-    fn dev_test(&mut self, pattern: &'a DevPattern, not: bool) -> u32 {
-        let next = self.dev_tests.len() as u32 + 1;
-        *self.dev_tests.entry((pattern, not)).or_insert(next)
-    }
-
     fn slot(&mut self) -> u32 {
         self.program.slots += 1;
         self.program.slots - 1
@@ -363,16 +347,26 @@ impl<'a> Compiler<'a> {
                 }
                 Matcher::Hashlimit { table, rule: keep(&mut self.program.hashlimit, hashlimit) }
             }
-            Match::Recent(recent) => {
-                let next = self.program.recent_lists;
-                let list = *self.recent_ids.entry(&recent.name).or_insert(next);
-                self.program.recent_lists = next.max(list + 1);
-                Matcher::Recent { list, rule: keep(&mut self.program.recent, recent) }
+            Match::Recent(written) => {
+                let next = self.program.recent_lists.len() as u32;
+                let list = *self.recent_ids.entry(&written.name).or_insert(next);
+                let stamps_mask = recent::stamps_mask(written.hitcount);
+                match self.program.recent_lists.get_mut(list as usize) {
+                    Some(known) => known.stamps_mask = known.stamps_mask.max(stamps_mask),
+                    None => {
+                        let mask = match written.mask {
+                            IpAddr::V4(mask) => Some(u32::from(mask)),
+                            IpAddr::V6(_) => None,
+                        };
+                        self.program.recent_lists.push(RecentList { mask, stamps_mask });
+                    }
+                }
+                Matcher::Recent { list, rule: keep(&mut self.program.recent, written) }
             }
             Match::Mac(mac) => Matcher::Mac { not: mac.not, addr: mac.value },
             Match::Physdev(physdev) => {
-                let in_dev = physdev.in_dev.as_ref().map(|p| (self.dev_test(&p.value, false), p.not));
-                let out_dev = physdev.out_dev.as_ref().map(|p| (self.dev_test(&p.value, false), p.not));
+                let in_dev = physdev.in_dev.as_ref().map(|p| (self.dev_tests.test(&p.value, false), p.not));
+                let out_dev = physdev.out_dev.as_ref().map(|p| (self.dev_tests.test(&p.value, false), p.not));
                 self.program.physdev.push(PhysdevTest {
                     in_dev,
                     out_dev,

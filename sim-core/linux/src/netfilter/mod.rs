@@ -5,6 +5,7 @@
 //! cannot be known (a `recent` list's content before the run, say), is said where it is decided: `matches`, `targets`.
 
 mod compile;
+mod devs;
 mod eval;
 mod hooks;
 mod matches;

@@ -6,6 +6,7 @@
 
 use smallvec::SmallVec;
 
+use super::devs::{DevRow, DevTest, DevTests};
 use crate::hook::{Backend, Hook, TableName};
 use crate::ids::{ChainId, DevId, SetId};
 use crate::iptables::ast::{
@@ -39,9 +40,9 @@ pub(super) struct Head {
     pub src_mask: u32,
     pub dst: u32,
     pub dst_mask: u32,
-    /// [`DevTests`] of `-i` and `-o`; 0 is no test.
-    pub in_test: u32,
-    pub out_test: u32,
+    /// `-i` and `-o`; 0 is no test.
+    pub in_test: DevTest,
+    pub out_test: DevTest,
     /// Where its matches begin.
     pub matches: u32,
     pub protocol: u8,
@@ -58,8 +59,8 @@ pub(super) struct Key<'a> {
     pub protocol: u8,
     /// Second or later fragment.
     pub fragment: bool,
-    pub in_row: &'a [u64],
-    pub out_row: &'a [u64],
+    pub in_row: DevRow<'a>,
+    pub out_row: DevRow<'a>,
 }
 
 impl<'a> Key<'a> {
@@ -91,44 +92,9 @@ impl Head {
     #[inline]
     fn more_passes(&self, key: &Key<'_>) -> bool {
         (self.flags & flag::DEVICES == 0
-            || (DevTests::test(key.in_row, self.in_test) && DevTests::test(key.out_row, self.out_test)))
+            || (key.in_row.passes(self.in_test) && key.out_row.passes(self.out_test)))
             && (self.flags & flag::FRAGMENT == 0 || key.fragment)
             && (self.flags & flag::NO_FRAGMENT == 0 || !key.fragment)
-    }
-}
-
-/// The outcome of every device test for every device, as bits: tests are numbered from 1, and test 0 always holds.
-///
-/// Rows: no device (compared as the empty name), then each device.
-#[derive(Clone, Debug, Default)]
-pub(super) struct DevTests {
-    words: usize,
-    bits: Vec<u64>,
-}
-
-impl DevTests {
-    /// `holds(test, row)` says whether a test holds for a row (0: no device).
-    pub fn new(tests: usize, devices: usize, holds: impl Fn(usize, usize) -> bool) -> DevTests {
-        let words = tests / 64 + 1;
-        let mut bits = vec![0u64; words * (devices + 1)];
-        for row in 0..=devices {
-            for test in 0..=tests {
-                if test == 0 || holds(test, row) {
-                    bits[row * words + test / 64] |= 1 << (test % 64);
-                }
-            }
-        }
-        DevTests { words, bits }
-    }
-
-    pub fn row(&self, dev: Option<DevId>) -> &[u64] {
-        let start = self.words * dev.map_or(0, |dev| dev.index() + 1);
-        self.bits.get(start..start + self.words).unwrap_or(&[])
-    }
-
-    #[inline]
-    pub fn test(row: &[u64], test: u32) -> bool {
-        row.get(test as usize / 64).is_some_and(|word| word >> (test % 64) & 1 == 1)
     }
 }
 
@@ -327,8 +293,8 @@ pub(super) struct ChainInfo {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PhysdevTest {
     /// Test of the name (not inverted) and whether `!` stands before it.
-    pub in_dev: Option<(u32, bool)>,
-    pub out_dev: Option<(u32, bool)>,
+    pub in_dev: Option<(DevTest, bool)>,
+    pub out_dev: Option<(DevTest, bool)>,
     /// The flag without `!`.
     pub is_in: Option<bool>,
     pub is_out: Option<bool>,
@@ -338,6 +304,15 @@ pub(super) struct PhysdevTest {
 /// A table of `hashlimit`, shared by rules that give the same name: the rule that was loaded first, in [`Program::hashlimit`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HashlimitTable(pub u32);
+
+/// A list of `recent`, shared by the rules that give its name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RecentList {
+    /// That of the rule which was loaded first; none if it is of IPv6.
+    pub mask: Option<u32>,
+    /// How many stamps an entry keeps, less one: a power of two that holds the largest `--hitcount` of its rules, 32 for rules without.
+    pub stamps_mask: usize,
+}
 
 /// Everything compiled.
 #[derive(Clone, Debug, Default)]
@@ -357,7 +332,7 @@ pub(super) struct Program {
     pub hashlimit: Vec<HashlimitMatch>,
     pub hashlimit_tables: Vec<HashlimitTable>,
     pub recent: Vec<RecentMatch>,
-    pub recent_lists: u32,
+    pub recent_lists: Vec<RecentList>,
     pub physdev: Vec<PhysdevTest>,
     pub sets: Vec<(Option<SetId>, SetMatch)>,
     pub owner: Vec<OwnerMatch>,

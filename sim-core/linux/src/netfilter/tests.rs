@@ -664,6 +664,25 @@ fn recent_counts_hits_in_a_window() {
 }
 
 #[test]
+fn recent_takes_as_many_hits_as_the_kernel() {
+    let read = |hits: &str| {
+        let text = format!(
+            "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -m recent --rcheck --hitcount {hits}\nCOMMIT\n"
+        );
+        let (save, diagnostics) = crate::iptables::parse(text.as_bytes(), 0, Family::V4);
+        let matches = save.tables.first().and_then(|table| table.chains.iter().flat_map(|c| &c.rules).next());
+        (matches.map(|rule| rule.matches.clone()).unwrap(), diagnostics.len())
+    };
+    assert!(matches!(read("65535"), (matches, 0) if matches!(matches[..], [Match::Recent(_)])));
+    for hits in ["65536", "2147483649", "4294967295"] {
+        let (matches, said) = read(hits);
+        assert!(matches!(matches[..], [Match::Unmodelled(_)]) && said > 0, "{hits}: {matches:?}");
+    }
+    // Whatever is written by hand: no overflow.
+    assert_eq!(both(recent(RecentAction::Rcheck, |m| m.hitcount = u32::MAX), syn()), Some(false));
+}
+
+#[test]
 fn addresses() {
     let range = |a: [u8; 4], b: [u8; 4], not| Neg { not, value: (IpAddr::from(a), IpAddr::from(b)) };
     let m = |src| Match::Iprange(IprangeMatch { src: Some(src), dst: None }.into());

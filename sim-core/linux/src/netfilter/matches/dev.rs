@@ -6,7 +6,7 @@ use super::Outcome;
 use crate::config::DeviceKind;
 use crate::iptables::ast::OwnerMatch;
 use crate::netfilter::HookState;
-use crate::netfilter::program::{DevTests, PhysdevTest, Program};
+use crate::netfilter::program::{PhysdevTest, Program};
 use crate::netns::NetNs;
 use crate::skb::Skb;
 
@@ -41,14 +41,14 @@ pub(super) fn physdev(program: &Program, at: HookState, test: &PhysdevTest) -> b
         return false;
     }
     if let (Some((pattern, not)), Some(dev)) = (test.in_dev, at.phys_in)
-        && DevTests::test(program.devs.row(Some(dev)), pattern) == not
+        && program.devs.row(Some(dev)).passes(pattern) == not
     {
         return false;
     }
     match (test.out_dev, at.phys_out) {
         (None, _) => true,
         (Some(_), None) => false,
-        (Some((pattern, not)), Some(dev)) => DevTests::test(program.devs.row(Some(dev)), pattern) != not,
+        (Some((pattern, not)), Some(dev)) => program.devs.row(Some(dev)).passes(pattern) != not,
     }
 }
 

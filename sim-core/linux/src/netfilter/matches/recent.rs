@@ -4,12 +4,11 @@
 //! (`ip_list_tot`), the one that was written longest ago makes room.
 
 use indexmap::IndexMap;
-use std::net::IpAddr;
 
 use super::{HZ, JIFFY_NS, Outcome};
 use crate::iptables::ast::{RecentAction, RecentMatch};
 use crate::netfilter::HookState;
-use crate::netfilter::program::Program;
+use crate::netfilter::program::{Program, RecentList};
 use crate::netns::NetNsState;
 use crate::skb::Skb;
 
@@ -50,12 +49,15 @@ impl State {
     }
 }
 
-/// How many stamps an entry of the list keeps, less one: a power of two that holds the largest `--hitcount` of any rule of the list, 32 for
-/// rules without.
-fn stamps_mask(program: &Program, name: &str) -> usize {
-    let of = |hitcount: u32| if hitcount == 0 { 31 } else { hitcount.next_power_of_two() - 1 };
-    let rules = program.recent.iter().filter(|rule| rule.name == name);
-    rules.map(|rule| of(rule.hitcount)).max().unwrap_or(31) as usize
+/// The largest `--hitcount` that a kernel takes (`XT_RECENT_MAX_NSTAMPS`, less one).
+const MOST_HITS: u32 = 65_535;
+
+/// What a rule asks of its list: how many stamps an entry keeps, less one.
+pub(in crate::netfilter) fn stamps_mask(hitcount: u32) -> usize {
+    match hitcount.min(MOST_HITS) {
+        0 => 31,
+        hits => hits.next_power_of_two() as usize - 1,
+    }
 }
 
 /// `recent_mt`.
@@ -67,14 +69,14 @@ pub(super) fn test(
     test: &RecentMatch,
     skb: &Skb,
 ) -> Outcome {
-    let first = program.recent.iter().find(|rule| rule.name == test.name).unwrap_or(test);
-    let IpAddr::V4(mask) = first.mask else { return Outcome::Unknown };
-    let addr = if test.dest { skb.ip.dst } else { skb.ip.src } & u32::from(mask);
+    let Some(&RecentList { mask: Some(mask), stamps_mask }) = program.recent_lists.get(list as usize) else {
+        return Outcome::Unknown;
+    };
+    let addr = if test.dest { skb.ip.dst } else { skb.ip.src } & mask;
     // The TTL as it was before forwarding.
     let ttl = if at.out_dev.is_some() && skb.sk.is_none() { skb.ip.ttl.wrapping_add(1) } else { skb.ip.ttl };
     // One jiffy ahead of the start, so that no stamp is 0 and windows reach back before it.
     let now = state.now_ns / JIFFY_NS;
-    let stamps_mask = stamps_mask(program, &test.name);
     let state = state.rules.recent.entry(list).or_default();
     let mut holds = test.not;
     let wanted_ttl = if test.rttl { ttl } else { 0 };
