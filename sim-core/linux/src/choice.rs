@@ -27,12 +27,12 @@ pub enum ChoicePoint {
         /// Highest.
         hi: u16,
     },
-    /// The nexthop of a multipath route. Answer its position.
+    /// The nexthop of a multipath route. Answer below `total`: each nexthop that can be used has a share as large as its weight, in their order.
     Nexthop {
         /// The route.
         route: RouteId,
-        /// How many it has.
-        count: u32,
+        /// The sum of these weights.
+        total: u32,
     },
     /// IP id of a packet that this namespace makes. Answer in 0..=65535.
     IpId,
@@ -81,7 +81,7 @@ impl Choice for Seeded {
                 let span = u64::from(hi.saturating_sub(lo)) + 1;
                 u32::from(lo) + (random % span) as u32
             }
-            ChoicePoint::Nexthop { count, .. } => (random % u64::from(count.max(1))) as u32,
+            ChoicePoint::Nexthop { total, .. } => (random % u64::from(total.max(1))) as u32,
             ChoicePoint::IpId => (random & 0xffff) as u32,
         }
     }

@@ -298,6 +298,8 @@ pub struct Route {
     pub mtu: Option<u32>,
     /// `mtu lock N`.
     pub mtu_lock: bool,
+    /// `hoplimit N`: the TTL of what is made here and goes by it.
+    pub hop_limit: Option<u32>,
     /// Where it was read.
     pub source: SourceLine,
     /// The caller's note of where it came from.
@@ -327,6 +329,7 @@ impl Route {
             nexthops: (via.is_some() || dev.is_some()).then_some(nexthop).into_iter().collect(),
             mtu: None,
             mtu_lock: false,
+            hop_limit: None,
             source: SourceLine::default(),
             origin: None,
         }

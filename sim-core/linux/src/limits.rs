@@ -11,6 +11,3 @@ pub const RULES_PER_HOOK: u64 = 50_000_000;
 
 /// Conntrack entries, where `nf_conntrack_max` is not given.
 pub const CONNTRACK_MAX: u32 = 262_144;
-
-/// Routing rules followed for one lookup (`goto` only goes forward, so this is the number of rules at most).
-pub const ROUTING_RULES: usize = 65_536;

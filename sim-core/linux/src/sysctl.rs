@@ -33,6 +33,7 @@ struct Conf {
     accept_source_route: i32,
     ignore_routes_with_linkdown: i32,
     drop_unicast_in_l2_multicast: i32,
+    mc_forwarding: i32,
 }
 
 impl Conf {
@@ -55,6 +56,7 @@ impl Conf {
         accept_source_route: 1,
         ignore_routes_with_linkdown: 0,
         drop_unicast_in_l2_multicast: 0,
+        mc_forwarding: 0,
     };
     /// `ipv4_devconf`: what `conf.all` starts with.
     const ALL: Conf = Conf { accept_source_route: 0, ..Conf::DEFAULT };
@@ -87,6 +89,7 @@ impl Conf {
         read("accept_source_route", &mut self.accept_source_route);
         read("ignore_routes_with_linkdown", &mut self.ignore_routes_with_linkdown);
         read("drop_unicast_in_l2_multicast", &mut self.drop_unicast_in_l2_multicast);
+        read("mc_forwarding", &mut self.mc_forwarding);
         self
     }
 }
@@ -297,6 +300,11 @@ impl Sysctls {
     /// Forwards directed broadcasts (`IN_DEV_BFORWARD`: both).
     pub fn bc_forwarding(&self, dev: DevId) -> bool {
         self.all.bc_forwarding != 0 && self.dev(dev).bc_forwarding != 0
+    }
+
+    /// Routes multicast, for a daemon that keeps its routes (`IN_DEV_MFORWARD`: both).
+    pub fn mc_forwarding(&self, dev: DevId) -> bool {
+        self.all.mc_forwarding != 0 && self.dev(dev).mc_forwarding != 0
     }
 
     /// Takes source-routed packets (`IN_DEV_SOURCE_ROUTE`: both).

@@ -308,6 +308,11 @@ pub enum Assumption {
         /// Port.
         port: u16,
     },
+    /// No module of the kernel takes this IP protocol, of whose sockets no list tells.
+    NoModule {
+        /// IP protocol.
+        protocol: u8,
+    },
     /// The neighbour answers.
     NeighbourAnswers {
         /// Device.

@@ -288,7 +288,8 @@ fn route(
         reader.unmodelled(object.line, format!("route {dst_text} from {from}"), UnmodelledPoint::Everywhere);
     }
     let prefsrc = object.read(reader, "prefsrc", json::address);
-    let (mut mtu, mut mtu_lock) = (None, false);
+    let (mut mtu, mut mtu_lock, mut hop_limit) = (None, false, None);
+    // The others are for the ends of connections (`window`, `advmss`, `rto_min`, ...).
     for metrics in object.list("metrics").iter().filter_map(|v| v.as_object()) {
         if let Some(value) = metrics.get("mtu") {
             mtu = json::number_u32(value);
@@ -306,6 +307,12 @@ fn route(
                 reader.error(object.line, format!("mtu {value} cannot be read"));
             }
         }
+        if let Some(value) = metrics.get("hoplimit") {
+            hop_limit = json::number_u32(value);
+            if hop_limit.is_none() {
+                reader.error(object.line, format!("hoplimit {value} cannot be read"));
+            }
+        }
     }
     let nexthops = nexthops(reader, object, kind, &dst_text, beside.nexthops)?;
     Ok(Route {
@@ -320,6 +327,7 @@ fn route(
         nexthops,
         mtu,
         mtu_lock,
+        hop_limit,
         source: reader.at(object.line),
         origin: None,
     })

@@ -425,8 +425,16 @@ fn route(route: &Route) -> Value {
         map.insert("metric".into(), json!(route.metric));
     }
     map.insert("flags".into(), single.map_or_else(|| json!([]), flags));
+    let mut metrics = Map::new();
     if let Some(mtu) = route.mtu {
-        map.insert("metrics".into(), json!([{"mtu": mtu, "mtu_lock": route.mtu_lock}]));
+        metrics.insert("mtu".into(), json!(mtu));
+        metrics.insert("mtu_lock".into(), json!(route.mtu_lock));
+    }
+    if let Some(limit) = route.hop_limit {
+        metrics.insert("hoplimit".into(), json!(limit));
+    }
+    if !metrics.is_empty() {
+        map.insert("metrics".into(), json!([metrics]));
     }
     if single.is_none() && !route.nexthops.is_empty() {
         let list: Vec<Value> = route

@@ -243,6 +243,9 @@ fn routes(text: &mut String, config: &NetNsConfig) -> Result<(), EngineError> {
         if let Some(mtu) = route.mtu {
             let _ = write!(text, " mtu {}{mtu}", if route.mtu_lock { "lock " } else { "" });
         }
+        if let Some(limit) = route.hop_limit {
+            let _ = write!(text, " hoplimit {limit}");
+        }
         let several = route.nexthops.len() > 1;
         for hop in &route.nexthops {
             if several {

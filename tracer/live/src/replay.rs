@@ -74,7 +74,7 @@ struct SendReplay {
     /// The last of them that is no copy.
     last: Option<usize>,
     conntrack: Vec<CtSnapshot>,
-    /// Routes with several nexthops: which of them each packet left by, in the kernel's numbers.
+    /// Routes with several nexthops: the draw that takes the one that each packet left by, in the kernel's numbers.
     nexthops: BTreeMap<(RouteId, usize), u32>,
     /// IP ids of packets that were made, in order.
     ids: std::vec::IntoIter<u16>,
@@ -114,8 +114,9 @@ impl SendReplay {
         let mut nexthops = BTreeMap::new();
         for (route, _) in multipath {
             for (number, frames) in frames.iter().enumerate() {
-                if let Some(position) = nexthop(ns, RouteId(route), frames) {
-                    nexthops.insert((RouteId(route), number), position);
+                let position = nexthop(ns, RouteId(route), frames);
+                if let Some(draw) = position.and_then(|at| ns.fib.draw_of(RouteId(route), at)) {
+                    nexthops.insert((RouteId(route), number), draw);
                 }
             }
         }

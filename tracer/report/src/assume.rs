@@ -36,6 +36,14 @@ pub fn assumed(assumption: Assumption, names: &dyn Names) -> Assumed {
                 format!("--assume closed={value}, or file ss in the bundle"),
             )
         }
+        Assumption::NoModule { protocol: number } => {
+            let protocol = protocol(number);
+            make(
+                "no-module",
+                format!("no module of the kernel takes {protocol}"),
+                "none; /proc/net/protocols of the node lists what is taken".to_owned(),
+            )
+        }
         Assumption::NeighbourAnswers { dev, addr } => {
             let addr = Ipv4Addr::from(addr);
             make(

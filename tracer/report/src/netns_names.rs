@@ -278,6 +278,9 @@ pub fn route_text(route: &Route) -> String {
         let lock = if route.mtu_lock { "lock " } else { "" };
         let _ = write!(out, " mtu {lock}{mtu}");
     }
+    if let Some(limit) = route.hop_limit {
+        let _ = write!(out, " hoplimit {limit}");
+    }
     match route.nexthops.as_slice() {
         [] => {}
         [hop] => hop_flags(&mut out, hop),

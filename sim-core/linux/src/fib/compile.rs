@@ -34,6 +34,7 @@ fn kernel_route(device: &Device, table: u32, kind: RouteType, dst: Ipv4Net, pref
         }],
         mtu: None,
         mtu_lock: false,
+        hop_limit: None,
         source: device.source,
         origin: None,
     }
@@ -247,6 +248,7 @@ pub(super) fn compile(
             },
             mtu: route.mtu.unwrap_or(0),
             mtu_lock: route.mtu_lock,
+            hop_limit: route.hop_limit.unwrap_or(0).min(255) as u8,
             nexthops: (first, fib.nexthops.len() as u32 - first),
         });
     }

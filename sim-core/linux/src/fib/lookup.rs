@@ -109,6 +109,11 @@ fn good(nexthop: &FibNexthop, key: &FlowKey, links: Links) -> bool {
     !down && (key.oif.is_none() || key.oif == nexthop.dev)
 }
 
+/// Whether a multipath route may take it at all.
+fn usable(nexthop: &FibNexthop) -> bool {
+    good(nexthop, &FlowKey::default(), Links::Heed)
+}
+
 impl Fib {
     /// `fib_table_lookup`.
     pub(super) fn table_lookup(&self, table: &Table, key: &FlowKey, links: Links) -> TableResult {
@@ -245,7 +250,7 @@ impl Fib {
     /// `fib_select_path`: which of several nexthops is taken. `src` is the source address where the flow has one; since 6.15 a nexthop
     /// that has this address as its own source is preferred among those of packets made here.
     ///
-    /// `pick` answers with a position in 0..count. Says whether something was left to chance.
+    /// `pick` answers with a number below the total weight of the nexthops that can be used. Says whether something was left to chance.
     pub(crate) fn select_nexthop(
         &self,
         ns: &NetNs,
@@ -258,7 +263,6 @@ impl Fib {
         }
         let nexthops = self.nexthops(found.route);
         if nexthops.len() > 1 {
-            let usable = |n: &FibNexthop| good(n, &FlowKey::default(), Links::Heed);
             if ns.sysctls.fib_multipath_use_neigh {
                 return Err(Because::NotModelled("fib_multipath_use_neigh"));
             }
@@ -268,14 +272,14 @@ impl Fib {
                     && self.nexthop_source(n.dev, n.gateway, found.scope) == Some(key.src)
             };
             let preferred = nexthops.iter().any(|n| usable(n) && own(n));
-            let fits = |position: u32| {
-                nexthops.get(position as usize).is_some_and(|n| usable(n) && (!preferred || own(n)))
-            };
-            let count = nexthops.len() as u32;
-            let random = (0..count).filter(|&position| fits(position)).count() > 1;
-            let chosen = if random { pick(found.route, count) % count } else { 0 };
-            // The hash range of a nexthop that does not fit belongs to the next one that does.
-            if let Some(position) = (chosen..count).chain(0..chosen).find(|&position| fits(position)) {
+            let fits = |n: &FibNexthop| usable(n) && (!preferred || own(n));
+            let random = nexthops.iter().filter(|n| fits(n)).count() > 1;
+            let total = self.shares(found.route).last().map_or(0, |(_, end)| end);
+            let drawn = if random { pick(found.route, total) % total.max(1) } else { 0 };
+            // The first that fits and whose share ends beyond the draw (`fib_nh_upper_bound`), else the first that fits.
+            let fitting = || self.shares(found.route).filter(|(at, _)| nexthops.get(*at).is_some_and(fits));
+            let chosen = fitting().find(|&(_, end)| drawn < end).or_else(|| fitting().next());
+            if let Some((position, _)) = chosen {
                 found.nexthop = position as u16;
             }
             return Ok(random);
@@ -285,6 +289,23 @@ impl Fib {
             return Err(Because::Route(found.route));
         }
         Ok(false)
+    }
+
+    /// The nexthops of a route that can be used: their positions and where their shares end, each share as large as the nexthop's weight
+    /// (`fib_rebalance`).
+    fn shares(&self, route: RouteId) -> impl Iterator<Item = (usize, u32)> {
+        let mut end = 0u32;
+        self.nexthops(route).iter().enumerate().filter(|(_, n)| usable(n)).map(move |(position, n)| {
+            end = end.saturating_add(n.weight);
+            (position, end)
+        })
+    }
+
+    /// An answer to [`ChoicePoint::Nexthop`] that takes this nexthop, if it can be used.
+    pub fn draw_of(&self, route: RouteId, nexthop: u32) -> Option<u32> {
+        self.shares(route)
+            .find(|&(position, _)| position == nexthop as usize)
+            .map(|(_, end)| end.saturating_sub(1))
     }
 
     /// Whether another default route of the same table has the same TOS, metric and scope, and both go by gateways.
@@ -318,7 +339,7 @@ impl Fib {
 pub fn lookup(ns: &NetNs, key: &FlowKey, choice: &mut dyn Choice) -> FibResult {
     let result = ns.fib.lookup_first(key, Links::Heed);
     let FibResult::Found(mut found) = result else { return result };
-    let pick = |route, count| choice.choose(ChoicePoint::Nexthop { route, count });
+    let pick = |route, total| choice.choose(ChoicePoint::Nexthop { route, total });
     match ns.fib.select_nexthop(ns, &mut found, key, pick) {
         Ok(_) => FibResult::Found(found),
         Err(because) => FibResult::Unknown(because),

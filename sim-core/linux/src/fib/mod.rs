@@ -9,6 +9,8 @@ mod compile;
 mod lookup;
 mod rule;
 mod table;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -80,6 +82,8 @@ struct FibRoute {
     /// The route's own MTU, 0 if it has none.
     mtu: u32,
     mtu_lock: bool,
+    /// 0 if it has none.
+    hop_limit: u8,
     nexthops: (u32, u32),
 }
 
@@ -161,6 +165,11 @@ impl Fib {
     /// The MTU that a route sets, and whether it is locked.
     pub fn route_mtu(&self, id: RouteId) -> Option<(u32, bool)> {
         self.routes.get(id.index()).filter(|route| route.mtu != 0).map(|route| (route.mtu, route.mtu_lock))
+    }
+
+    /// The TTL that a route sets.
+    pub fn hop_limit(&self, id: RouteId) -> Option<u8> {
+        self.routes.get(id.index()).map(|route| route.hop_limit).filter(|&limit| limit != 0)
     }
 
     /// Whether routing rules are others than the three that a namespace starts with.

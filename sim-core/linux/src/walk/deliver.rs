@@ -304,20 +304,25 @@ fn other<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId, protocol:
     if protocol == 136 {
         return Next::not_modelled("UDP-Lite");
     }
+    // SCTP, DCCP and L2TP.
+    let brought_by_module = matches!(protocol, 33 | 115 | 132);
     match &cx.ns.links.sockets {
         Some(sockets) => {
             if let Some(found) = socket::raw(sockets, &arrival(&flight.skb, dev, 0, 0)) {
                 return taken(cx, &flight.skb, 0, Some(found));
             }
         }
-        // SCTP, DCCP and L2TP are protocols that a module may have brought.
-        None if matches!(protocol, 33 | 115 | 132) && !closed(cx.ns, protocol, 0) => {
+        None if brought_by_module && !closed(cx.ns, protocol, 0) => {
             return assumed(cx, &flight.skb, 0);
         }
         None => {}
     }
     if cx.ns.links.raw_sockets_unknown {
         cx.sink.step(&flight.skb, Step::Assumed(Assumption::Default(MissingState::RawSockets)));
+    }
+    // `ss` is not asked for sockets of these, and could not list those of all.
+    if brought_by_module && !closed(cx.ns, protocol, 0) {
+        cx.sink.step(&flight.skb, Step::Assumed(Assumption::NoModule { protocol }));
     }
     forward::refuse(
         cx,

@@ -184,7 +184,7 @@ fn make<S: Sink>(cx: &mut Cx<'_, S>, cause: &Skb, error: Error, by: MadeBy) -> R
     }
     let ip = Ipv4Header {
         tos,
-        ttl: ns.sysctls.ip_default_ttl,
+        ttl: output::ttl(ns, Some(&routed.dst)),
         id: cx.choice.choose(ChoicePoint::IpId) as u16,
         ..Ipv4Header::new(if routed.src == 0 { DUMMY_SOURCE } else { routed.src }, cause.ip.src)
     };
@@ -253,7 +253,7 @@ pub(super) fn echo<S: Sink>(cx: &mut Cx<'_, S>, request: &Skb, dev: DevId) {
         cx.state.stack.rates.global_consume();
     }
     let header = ReplyHeader {
-        ttl: ns.sysctls.ip_default_ttl,
+        ttl: output::ttl(ns, Some(&routed.dst)),
         tos: request.ip.tos,
         id: cx.choice.choose(ChoicePoint::IpId) as u16,
         dont_fragment: false,

@@ -160,8 +160,8 @@ pub(super) fn lookup<S: Sink>(
     }
     if ns.fib.nexthops(found.route).len() > 1 {
         let choice = &mut *cx.choice;
-        ns.fib.select_nexthop(ns, &mut found, key, |route, count| {
-            choice.choose(ChoicePoint::Nexthop { route, count })
+        ns.fib.select_nexthop(ns, &mut found, key, |route, total| {
+            choice.choose(ChoicePoint::Nexthop { route, total })
         })?;
     }
     let Some(nexthop) = ns.fib.nexthop(&found).copied() else { return Err(Because::Route(found.route)) };
@@ -237,13 +237,11 @@ fn broadcast(ns: &NetNs, key: &FlowKey, dev: DevId, asks: Asks, found: Found) ->
 /// `ip_route_input_mc` for groups that the namespace is in; there is no multicast routing.
 fn multicast(ns: &NetNs, key: &FlowKey, dev: DevId, asks: Asks, protocol: u8) -> Result<Found, Because> {
     let martian = |code| Ok(Found::plain(Input::Martian(code)));
+    if ns.sysctls.mc_forwarding(dev) && !fib::is_local_multicast(key.dst) && asks == Asks::Ip {
+        return Err(Because::NotModelled("multicast routing"));
+    }
     if !is_member(key.dst) {
-        let sockets = ns.links.sockets.as_ref();
-        // A socket that is bound to any address may have joined.
-        let may_have_joined = sockets.is_none_or(|sockets| {
-            sockets.iter().any(|s| s.remote.is_none() && s.protocol == protocol && s.protocol != 6)
-        });
-        if may_have_joined && asks == Asks::Ip {
+        if ns.links.sockets_may_join && asks == Asks::Ip {
             return Err(Because::NotModelled("multicast groups that sockets joined"));
         }
         return martian(DropCode::NoMulticastMember);

@@ -12,6 +12,8 @@ use crate::diag::Diagnostic;
 use crate::ids::DevId;
 use crate::reason::Because;
 
+const TCP: u8 = 6;
+
 /// A neighbour entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct NeighEntry {
@@ -68,6 +70,8 @@ pub struct Links {
     pub(super) sockets: Option<Vec<SocketKey>>,
     /// Some of the sockets are not known.
     pub(super) sockets_lost: bool,
+    /// There is, or may be, a socket that can have joined a multicast group: of any kind but TCP, whatever it is bound or connected to.
+    pub(super) sockets_may_join: bool,
     by_ifindex: BTreeMap<u32, DevId>,
 
     missing_sysctls: bool,
@@ -167,6 +171,9 @@ impl Links {
         }
         links.compile_bridges(config, devs, diagnostics);
         links.sockets_lost = config.missing.contains(&MissingState::Sockets);
+        links.sockets_may_join = links.sockets_lost
+            || links.raw_sockets_unknown
+            || config.sockets.as_ref().is_none_or(|all| all.iter().any(|socket| socket.protocol != TCP));
         links.sockets = config.sockets.as_ref().map(|sockets| {
             sockets.iter().enumerate().filter_map(|(index, s)| socket(index, s, devs)).collect()
         });

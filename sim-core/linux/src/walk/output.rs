@@ -112,8 +112,8 @@ pub(super) fn lookup<S: Sink>(
     }
     let choice = &mut *cx.choice;
     ns.fib
-        .select_nexthop(ns, &mut found, &key, |route, count| {
-            choice.choose(ChoicePoint::Nexthop { route, count })
+        .select_nexthop(ns, &mut found, &key, |route, total| {
+            choice.choose(ChoicePoint::Nexthop { route, total })
         })
         .map_err(NoRoute::Unknown)?;
     if key.src == 0 {
@@ -173,6 +173,12 @@ pub(super) fn no_way_back<S: Sink>(cx: &mut Cx<'_, S>, error: NoRoute) -> &'stat
             "which route leads back to its sender is not known"
         }
     }
+}
+
+/// The TTL of a packet made here (`ip4_dst_hoplimit`). Broadcast and local routes do not pass their metrics on.
+pub(super) fn ttl(ns: &NetNs, dst: Option<&Dst>) -> u8 {
+    let route = dst.filter(|dst| !dst.local && !dst.broadcast).and_then(|dst| dst.route);
+    route.and_then(|route| ns.fib.hop_limit(route)).unwrap_or(ns.sysctls.ip_default_ttl)
 }
 
 /// The step that tells of a route.

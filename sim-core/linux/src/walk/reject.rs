@@ -123,7 +123,8 @@ fn reset<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &Skb) -> Result<Made, 
         return Err("it is a broadcast or multicast");
     }
     let by = MadeBy::RejectReset;
-    let mut made = skb_of(reset_packet(skb, 0, cx.ns.sysctls.ip_default_ttl)?, by);
+    // The TTL is taken before the way back is looked up: it is that of the route of the packet that is answered.
+    let mut made = skb_of(reset_packet(skb, 0, output::ttl(cx.ns, skb.dst.as_ref()))?, by);
     made.mark = icmp::reply_mark(cx, skb);
     let routed = output::harder(cx, &made).map_err(|error| output::no_way_back(cx, error))?;
     made.dst = Some(routed.dst);
@@ -177,7 +178,7 @@ pub(super) fn no_socket<S: Sink>(cx: &mut Cx<'_, S>, skb: &Skb, tcp: &TcpFields)
         }
     };
     let by = MadeBy::TcpReset;
-    let reset = match reset_packet(skb, tos, cx.ns.sysctls.ip_default_ttl) {
+    let reset = match reset_packet(skb, tos, output::ttl(cx.ns, Some(&routed.dst))) {
         Ok(reset) => reset,
         Err(why) => return not(cx, why),
     };

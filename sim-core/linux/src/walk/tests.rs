@@ -17,7 +17,7 @@ use crate::netns::{NetNs, NetNsState};
 use crate::pipeline;
 use crate::reason::{Because, Disposition, DropCode, End, Locus};
 use crate::skb::{MadeBy, SkbSocket};
-use crate::trace::{Recorder, Step};
+use crate::trace::{Assumption, Recorder, Step};
 
 const POD_A: &str = "10.0.1.2";
 const POD_B: &str = "10.0.2.2";
@@ -748,4 +748,48 @@ fn echo_replies_count_against_the_limit_of_all_where_they_are_limited() {
         }
         assert_eq!(answered, replies, "{mask}");
     }
+}
+
+fn socket_of(protocol: u8, port: u16) -> Socket {
+    Socket {
+        protocol,
+        local: NODE.parse().expect("an address"),
+        port,
+        remote: Some(("203.0.113.5".parse().expect("an address"), 53)),
+        dev: None,
+        v6_only: false,
+        listening: false,
+        owner: None,
+        uid: None,
+    }
+}
+
+#[test]
+fn any_socket_but_one_of_tcp_may_have_joined_a_group() {
+    let group = || udp(POD_A, "224.1.1.1", 1);
+    for (protocol, dropped) in [(6, true), (17, false), (1, false), (89, false)] {
+        let mut config = world();
+        config.sockets = Some(vec![socket_of(protocol, 1000)]);
+        let want = if dropped { Some(DropCode::NoMulticastMember) } else { None };
+        assert_eq!(Run::new(config).rx("va", group()).code, want, "{protocol}");
+    }
+    let mut config = world();
+    config.missing.push(MissingState::RawSockets);
+    assert_eq!(Run::new(config).rx("va", group()).disposition, Disposition::Unknown);
+    let mut config = world();
+    set(&mut config, "net.ipv4.conf.all.mc_forwarding", "1");
+    set(&mut config, "net.ipv4.conf.va.mc_forwarding", "1");
+    let mut run = Run::new(config);
+    assert_eq!(run.rx("va", group()).disposition, Disposition::Unknown);
+    let local = udp(POD_A, "224.0.0.9", 1);
+    assert_eq!(run.rx("va", local).code, Some(DropCode::NoMulticastMember), "not of groups of the link");
+}
+
+#[test]
+fn protocols_of_modules_are_said_to_be_assumed_away() {
+    let mut run = Run::new(world());
+    let end = run.rx("va", ip(POD_A, NODE, 132).with(&[0; 12]));
+    assert_eq!(code(end), (Disposition::Rejected, Some(DropCode::NoProtocol)));
+    let assumed = Step::Assumed(Assumption::NoModule { protocol: 132 });
+    assert!(run.recorder.packets[0].steps.iter().any(|recorded| recorded.step == assumed));
 }
