@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use pktwalk_linux::config::{Address, Device, DeviceKind, Neighbour, NetNsConfig, NudState, Route, Ruleset};
+use pktwalk_linux::config::{
+    Address, Device, DeviceKind, MissingState, Neighbour, NetNsConfig, NudState, Route, RouteType, Ruleset,
+};
 use pktwalk_linux::hook::{Backend, Family};
 use pktwalk_linux::ids::SourceLine;
 use pktwalk_linux::iptables;
@@ -236,6 +238,87 @@ fn pieces_of_every_protocol_belong_to_their_packet() {
         let frames: Vec<usize> = send.packets.iter().map(|packet| packet.frames.len()).collect();
         assert_eq!(frames, [2]);
     }
+}
+
+#[test]
+fn sources_that_only_a_full_check_refuses_arrive() {
+    if skip_unprivileged("sources_that_only_a_full_check_refuses_arrive") {
+        return;
+    }
+    // Local routes as `ip route show table all` prints them: making them by hand would have the kernel look for broadcasts among sources.
+    let mut config = NetNsConfig { rulesets: Vec::new(), ..namespace(Backend::Nft) };
+    config.sysctls.insert("net.ipv4.conf.all.rp_filter".to_owned(), "0".to_owned());
+    for (dev, addr) in [("left", [10, 0, 1, 1]), ("right", [10, 0, 2, 1])] {
+        let own = |dst: [u8; 4], kind, scope| Route {
+            kind,
+            scope,
+            table: 255,
+            protocol: "kernel".to_owned(),
+            prefsrc: Some(IpAddr::V4(addr.into())),
+            ..Route::new(IpAddr::V4(dst.into()).into(), None, Some(dev))
+        };
+        config.routes.push(own(addr, RouteType::Local, 254));
+        config.routes.push(own([addr[0], addr[1], addr[2], 255], RouteType::Broadcast, 253));
+    }
+    let sends = vec![
+        send("udp 10.0.1.255:40000 > 10.0.2.2:53 ipid=1", "left"),
+        send("udp 10.0.1.255:40000 > 10.0.1.1:53 ipid=2", "left"),
+    ];
+    let case = Case { name: "broadcast source".to_owned(), config, sends, ..Case::default() };
+    let (differences, kernel) = differences(&case);
+    assert_eq!(differences, []);
+    assert_eq!(kernel.run.sends[0].packets[0].disposition, Some(Disposition::Forwarded));
+}
+
+#[test]
+fn what_no_file_tells_is_said_to_the_kernel() {
+    if skip_unprivileged("what_no_file_tells_is_said_to_the_kernel") {
+        return;
+    }
+    let config = NetNsConfig {
+        rulesets: Vec::new(),
+        sysctls: Default::default(),
+        missing: vec![MissingState::Sysctls],
+        ..namespace(Backend::Nft)
+    };
+    let sends = vec![
+        send("udp 10.0.1.2:40000 > 10.0.2.2:53 ipid=1", "left"),
+        // ARP comes from the sender that it names, and an echo of nothing has a checksum of zero.
+        send("arp 10.0.2.9 > 10.0.2.1 op=request sha=02:00:00:00:99:99", "right"),
+        send("icmp 10.0.1.2 > 10.0.1.1 type=8 id=0 seq=0 ipid=3", "left"),
+    ];
+    let case = Case { name: "defaults".to_owned(), config, sends, ..Case::default() };
+    let (differences, kernel) = differences(&case);
+    assert_eq!(differences, []);
+    let made: Vec<usize> = kernel.run.sends.iter().map(|send| send.packets.len()).collect();
+    assert_eq!(made, [1, 2, 2]);
+    assert_eq!(kernel.run.sends[0].packets[0].disposition, Some(Disposition::Forwarded));
+}
+
+#[test]
+fn only_errors_and_resets_tell_a_sender() {
+    if skip_unprivileged("only_errors_and_resets_tell_a_sender") {
+        return;
+    }
+    // REJECT answers no ICMP error; the reset of the second packet is freed on its way, which is told all the same.
+    let rules = b"*filter\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n-A INPUT -j REJECT\n\
+        -A OUTPUT -p tcp -j DROP\nCOMMIT\n";
+    let (save, _) = iptables::parse(rules, 0, Family::V4);
+    let config = NetNsConfig {
+        rulesets: vec![Ruleset { backend: Backend::Nft, save: save.into() }],
+        ..namespace(Backend::Nft)
+    };
+    let sends = vec![
+        send("icmp 10.0.1.2 > 10.0.1.1 type=3 code=1 ipid=1 about (udp 10.0.1.1:1 > 10.0.2.2:2)", "left"),
+        send("tcp 10.0.1.2:40000 > 10.0.1.1:80 flags=S ipid=2", "left"),
+        send("udp 10.0.1.2:40000 > 10.0.1.1:80 ipid=3", "left"),
+    ];
+    let case = Case { name: "told".to_owned(), config, sends, ..Case::default() };
+    let (differences, kernel) = differences(&case);
+    assert_eq!(differences, []);
+    let ends: Vec<_> = kernel.run.sends.iter().map(|send| send.packets[0].disposition).collect();
+    let (dropped, rejected) = (Some(Disposition::Dropped), Some(Disposition::Rejected));
+    assert_eq!(ends, [dropped, rejected, rejected]);
 }
 
 #[test]

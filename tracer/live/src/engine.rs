@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use pktwalk_linux::config::NetNsConfig;
+use pktwalk_linux::config::{MissingState, NetNsConfig};
 use pktwalk_linux::hook::{Backend, Family};
 use pktwalk_scenario::case::Case;
 use pktwalk_scenario::engine::{Engine, EngineError};
@@ -112,6 +112,7 @@ impl KernelEngine {
         if let Some(backend) = self.backend {
             case.config.rulesets.iter_mut().for_each(|ruleset| ruleset.backend = backend);
         }
+        say_defaults(&mut case.config);
         let gone = || failed("its thread is gone");
         let (answer, wait) = channel();
         let requests = self.requests.as_ref().ok_or_else(gone)?;
@@ -192,6 +193,15 @@ fn pin(number: u32) {
     if set.set(number as usize % count).is_ok() {
         // Not being pinned costs exactness of timing only.
         let _ = sched_setaffinity(Pid::from_raw(0), &set);
+    }
+}
+
+/// What the model takes for granted of settings that nothing tells, said to a namespace that would start otherwise.
+fn say_defaults(config: &mut NetNsConfig) {
+    let said = |key: &str| config.sysctls.contains_key(key);
+    let forwarding = said("net.ipv4.ip_forward") || said("net.ipv4.conf.all.forwarding");
+    if config.missing.contains(&MissingState::Sysctls) && !forwarding {
+        config.sysctls.insert("net.ipv4.ip_forward".to_owned(), "1".to_owned());
     }
 }
 

@@ -34,6 +34,15 @@ impl Identity {
         self.kind.is_none() && (self.id, self.protocol) == (whole.id, whole.protocol)
     }
 
+    /// Whether this is of a packet that tells a sender that its packet will not arrive: an ICMP error that is no redirect, or a RST.
+    pub fn refuses(self) -> bool {
+        match (self.protocol, self.kind) {
+            (1, Some(icmp_type)) => matches!(icmp_type, 3 | 11 | 12),
+            (6, Some(reset)) => reset != 0,
+            _ => false,
+        }
+    }
+
     fn new(ip: &Ipv4Fields, l4: &[u8]) -> Identity {
         let kind = match ip.protocol {
             _ if ip.frag_offset != 0 => None,

@@ -156,8 +156,9 @@ pub(crate) fn packets(
     // Resets have id 0 by construction: that was no choice.
     let ids = runs.iter().skip(1).filter_map(|run| run.identity).map(|identity| identity.id);
     let ids = ids.filter(|id| *id != 0).collect();
+    let told: Vec<bool> = (0..runs.len()).map(|at| tells(&runs, at)).collect();
     let mut runs: Vec<PacketRun> = runs.into_iter().map(|run| run.run).collect();
-    ends(loaded, &mut runs, seen.freed, seen.send_error);
+    ends(loaded, &mut runs, &told, seen.freed, seen.send_error);
     (runs, ids)
 }
 
@@ -171,7 +172,12 @@ fn enter(runs: &mut Vec<Run>, event: &NftEvent, active: usize, local: bool, loop
             .rposition(|run| run.passed_output && run.trace_id == Some(event.id))
             .or_else(|| runs.iter().rposition(|run| run.passed_output && run.identity == identity))
     });
-    let at = match again.flatten() {
+    // A broadcast that its sender hears itself comes back by the device that it went out by.
+    let heard = || {
+        let by_wire = !output && !by_loopback && identity.is_some();
+        runs.iter().rposition(|run| by_wire && run.passed_output && run.identity == identity)
+    };
+    let at = match again.flatten().or_else(heard) {
         Some(at) => at,
         None if !runs[0].begun && output == local => 0,
         // A bridge shows copies of the same packet; the sender of a broadcast hears it by the device that it left by.
@@ -308,6 +314,7 @@ fn target<'a>(loaded: &'a Loaded, event: &ScenarioEvent) -> Option<&'a Target> {
 fn ends(
     loaded: &Loaded,
     runs: &mut [PacketRun],
+    told: &[bool],
     freed: Option<Vec<Freed>>,
     send_error: Option<nix::errno::Errno>,
 ) {
@@ -347,7 +354,6 @@ fn ends(
         runs[*at].kernel_reason = Some(reason.clone());
     }
     let ambiguous = reasons.len() > 1 || (reasons.len() == 1 && open.len() != 1);
-    let told = (0..runs.len()).map(|at| tells(runs, at)).collect::<Vec<bool>>();
     for (at, run) in runs.iter_mut().enumerate() {
         let last = run.events.last();
         let dropped = last.filter(|event| event.verdict == EventVerdict::Drop);
@@ -394,6 +400,8 @@ fn ends(
 }
 
 /// Whether a packet made because of number `at` tells its sender that it will not arrive: an ICMP error or a RST.
-fn tells(runs: &[PacketRun], at: usize) -> bool {
-    runs.iter().any(|run| run.parent == Some(at as u32))
+fn tells(runs: &[Run], at: usize) -> bool {
+    let refusal =
+        |run: &Run| run.identity != runs[at].identity && run.identity.is_some_and(Identity::refuses);
+    runs.iter().any(|run| run.run.parent == Some(at as u32) && refusal(run))
 }

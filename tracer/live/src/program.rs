@@ -208,7 +208,24 @@ fn add_address(text: &mut String, config: &NetNsConfig, device: &Device, address
 fn routes(text: &mut String, config: &NetNsConfig) -> Result<(), EngineError> {
     // Gateways must be reachable when their route is made.
     let has_gateway = |route: &Route| route.nexthops.iter().any(|hop| hop.via.is_some());
-    let v4 = || config.routes.iter().filter(|route| matches!(route.dst, ipnet::IpNet::V4(_)));
+    // A local route that is made by hand makes the kernel look at every source as if all of them were (`fib_has_custom_local_routes`): those that
+    // come with an address are left to it.
+    let own = |route: &Route| {
+        let address = |device: &Device, address: &Address| {
+            let net = ipnet::IpNet::new(address.local, address.prefix_len).map(|net| net.trunc());
+            let whole = device.kind == DeviceKind::Loopback && Ok(route.dst) == net;
+            (whole || ipnet::IpNet::from(address.local) == route.dst)
+                && route.nexthops.iter().all(|hop| hop.dev.as_ref() == Some(&device.name))
+        };
+        route.kind == RouteType::Local
+            && route.protocol == "kernel"
+            && route.table == 255
+            && config.devices.iter().any(|device| device.addresses.iter().any(|a| address(device, a)))
+    };
+    let v4 = || {
+        let routes = config.routes.iter().filter(|route| matches!(route.dst, ipnet::IpNet::V4(_)));
+        routes.filter(|route| !own(route))
+    };
     for route in v4().filter(|r| !has_gateway(r)).chain(v4().filter(|r| has_gateway(r))) {
         // Those that the kernel makes itself are there already, and are made the same.
         let verb = if route.protocol == "kernel" || route.table == 255 { "replace" } else { "append" };

@@ -42,6 +42,12 @@ impl Arp {
     }
 }
 
+/// Whether an ARP packet asks, and the hardware address that it says its sender has.
+pub(super) fn sender(packet: &Packet) -> Option<(bool, MacAddr)> {
+    let arp = (packet.ethertype() == EtherType::ARP).then(|| Arp::parse(packet.l3())).flatten()?;
+    Some((arp.request, arp.sender_mac))
+}
+
 fn ignored(what: &'static str) -> Next {
     Next::End(End::dropped(DropCode::ArpIgnored, Locus::Subsystem(what)))
 }

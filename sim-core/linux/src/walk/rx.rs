@@ -18,17 +18,25 @@ const SERVICE_VLAN: EtherType = EtherType(0x88a8);
 
 /// `packet` as it comes in by `dev`. One without a link-layer header gets the header that its neighbour on that link would give it: from the
 /// address of the source if that is a neighbour, else of the link's gateway, else a made-up one; to the device, or behind a bridge port to the
-/// bridge, or to the host beside it that has the destination. Devices that have no such header, and bytes that are no IPv4, are left alone: they
-/// count as addressed to this host.
+/// bridge, or to the host beside it that has the destination. ARP comes from the sender that it names, to everybody if it asks. Devices that have no
+/// such header, and bytes that are neither, are left alone: they count as addressed to this host.
 pub fn as_neighbour(ns: &NetNs, dev: DevId, packet: &mut Packet) {
     let Some(device) = ns.config.devices.get(dev.index()) else { return };
     let (Some(own), true) = (device.mac, packet.mac_header().is_none()) else { return };
-    if packet.ethertype() != EtherType::IPV4 || device.kind == DeviceKind::Loopback {
+    if device.kind == DeviceKind::Loopback {
+        return;
+    }
+    let links = &ns.links;
+    let l3_dev = links.bridge_of(dev).unwrap_or(dev);
+    if let Some((request, sender)) = super::arp::sender(packet) {
+        let to = if request { MacAddr::BROADCAST } else { ns.device(l3_dev).mac.unwrap_or(own) };
+        packet.set_mac_header(to, sender);
+        return;
+    }
+    if packet.ethertype() != EtherType::IPV4 {
         return;
     }
     let Ok(ip) = Ipv4Fields::parse(packet.l3()) else { return };
-    let links = &ns.links;
-    let l3_dev = links.bridge_of(dev).unwrap_or(dev);
     let known = |addr: u32| links.neighbour(l3_dev, addr).and_then(|n| n.mac);
     let dst = match ip.dst {
         u32::MAX => MacAddr::BROADCAST,
