@@ -114,7 +114,12 @@ fn tuple(value: &[u8]) -> Option<(CtTuple, Option<u16>)> {
         (_, (Some(id), icmp_type, code)) => CtL4::Icmp { id, icmp_type, code },
         _ => CtL4::None,
     };
-    // Generic protocols and GRE say ports that are no part of what the model calls their tuple.
-    let l4 = if matches!(protocol, 1 | 6 | 17 | 33 | 132 | 136) { l4 } else { CtL4::None };
+    let l4 = match (protocol, l4) {
+        (1 | 6 | 17 | 33 | 132 | 136, l4) => l4,
+        // The keys of PPTP's GRE; 0 where there are none.
+        (47, CtL4::Ports { src, dst }) if (src, dst) != (0, 0) => l4,
+        // Generic protocols say ports that are no part of what the model calls their tuple.
+        _ => CtL4::None,
+    };
     Some((CtTuple { src: src?, dst: dst?, protocol, l4 }, zone))
 }
