@@ -228,7 +228,11 @@ pub fn walk<S: Sink>(
 
 /// Takes a packet from stage to stage to its end.
 fn fly<S: Sink>(cx: &mut Cx<'_, S>, mut flight: Flight, mut stage: Stage, visits: &mut u32) -> End {
+    let mut circle = Circle::default();
     loop {
+        if stage == Stage::Receive && circle.closes(&flight.skb) {
+            return End::plain(Disposition::Loop);
+        }
         if matches!(stage, Stage::Receive | Stage::LocalOut) {
             if *visits >= limits::VISITS {
                 return End::plain(Disposition::LimitReached);
@@ -258,6 +262,41 @@ fn fly<S: Sink>(cx: &mut Cx<'_, S>, mut flight: Flight, mut stage: Stage, visits
                 };
             }
         }
+    }
+}
+
+/// Notices that a packet is received again as it was before: by bridges whose ports are connected with each other, where no TTL ends it.
+#[derive(Default)]
+struct Circle {
+    received: u32,
+    earlier: Option<Skb>,
+}
+
+impl Circle {
+    /// Receptions of one packet before it is looked at: only bridges and cables within the namespace make that many.
+    const BEFORE: u32 = 4;
+
+    /// Compares with one earlier reception, which is replaced each time that their number has doubled.
+    fn closes(&mut self, skb: &Skb) -> bool {
+        self.received += 1;
+        if self.received < Self::BEFORE {
+            return false;
+        }
+        let same = |earlier: &Skb| {
+            earlier.in_dev == skb.in_dev
+                && earlier.in_port == skb.in_port
+                && (earlier.mark, earlier.priority) == (skb.mark, skb.priority)
+                && (earlier.ct, earlier.ct_template) == (skb.ct, skb.ct_template)
+                && earlier.dst == skb.dst
+                && earlier.packet == skb.packet
+        };
+        if self.earlier.as_ref().is_some_and(same) {
+            return true;
+        }
+        if self.received.is_power_of_two() {
+            self.earlier = Some(skb.clone());
+        }
+        false
     }
 }
 
