@@ -65,15 +65,12 @@ pub(crate) fn make_devices(config: &NetNsConfig, peer: &str) -> Result<String, E
 /// Commands that take away what [`configure`] set for `config`; some of them may fail.
 pub(crate) fn unconfigure(config: &NetNsConfig) -> String {
     let mut text = String::new();
-    for neighbour in &config.neighbours {
-        let _ = writeln!(text, "neigh del {} dev {}", neighbour.addr, neighbour.dev);
-    }
     for proxy in &config.proxy_neighbours {
         if let Some(dev) = &proxy.dev {
             let _ = writeln!(text, "neigh del proxy {} dev {dev}", proxy.addr);
         }
     }
-    text.push_str("neigh flush all\n");
+    text.push_str("neigh flush nud permanent\nneigh flush all\n");
     for table in tables(&config.routes) {
         let _ = writeln!(text, "route flush table {table}");
     }
@@ -169,10 +166,15 @@ fn link(text: &mut String, device: &Device) {
         writeln!(text, "link set {name} {mtu} promisc {} group {} {state}", on(device.promisc), device.group);
     if device.master.is_some() {
         let port = &device.port;
-        let state = if port.forwarding { 3 } else { 0 };
+        // A port that is down, or has no carrier, has no state to be set.
+        let state = match (device.up && device.carrier, port.forwarding) {
+            (false, _) => "",
+            (true, true) => "state 3",
+            (true, false) => "state 0",
+        };
         let _ = writeln!(
             text,
-            "link set {name} type bridge_slave hairpin {} isolated {} learning {} flood {} state {state}",
+            "link set {name} type bridge_slave hairpin {} isolated {} learning {} flood {} {state}",
             on(port.hairpin),
             on(port.isolated),
             on(port.learning),
@@ -199,7 +201,8 @@ fn add_address(text: &mut String, config: &NetNsConfig, device: &Device, address
             && route.table == 254
             && route.nexthops.iter().any(|hop| hop.dev.as_deref() == Some(&device.name))
     });
-    if !connected && device.kind != DeviceKind::Loopback && len < 32 && !config.routes.is_empty() {
+    let brings_one = len < 32 || address.peer.is_some();
+    if !connected && device.kind != DeviceKind::Loopback && brings_one && !config.routes.is_empty() {
         text.push_str(" noprefixroute");
     }
     text.push('\n');

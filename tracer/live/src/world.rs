@@ -221,12 +221,13 @@ impl World {
                 // Part of what it takes away may be gone already.
                 let _ = tool("ip", &["-force", "-batch", "-"], &program::unconfigure(&self.config), &[]);
             }
+            // Before the devices: a bridge port without carrier has no state to be set.
+            self.carriers(config)?;
             tool("ip", &["-batch", "-"], &program::configure(config)?, &[])?;
             let fdb = program::fdb(config);
             if !fdb.is_empty() {
                 tool("bridge", &["-batch", "-"], &fdb, &[])?;
             }
-            self.carriers(config)?;
             self.settle(config)?;
             stop_ports(config)?;
             self.split |= program::has_custom_rules(config);
@@ -368,7 +369,14 @@ impl World {
                 if let Some(perf) = perf {
                     perf.drain();
                 }
-                match port.send.send_to(bytes.bytes(), None) {
+                let mut sent = port.send.send_to(bytes.bytes(), None);
+                if let Some(Err(error)) = &sent
+                    && error.raw_os_error() == Some(libc::ENETDOWN)
+                {
+                    // The socket says once, and only now, that its device was down in an earlier case.
+                    sent = port.send.send_to(bytes.bytes(), None);
+                }
+                match sent {
                     Some(Ok(())) => {}
                     // What is too large for the other end of a veth is dropped before it gets there.
                     Some(Err(error)) if error.raw_os_error() == Some(libc::ENOBUFS) => {}

@@ -5,16 +5,18 @@ use std::net::{IpAddr, Ipv4Addr};
 use pktwalk_linux::hook::{Hook, TableName};
 use pktwalk_linux::ipset::{IpSet, SetType};
 use pktwalk_linux::iptables::ast::{
-    AddrTypeSet, AddrtypeMatch, ConntrackMatch, CtStateSet, DevPattern, HashlimitMatch, HashlimitMode,
-    HashlimitRate, IcmpMatch, IpMatch, IprangeMatch, LimitMatch, MarkMask, Match, MultiportEntry,
-    MultiportKind, MultiportMatch, Neg, OwnerMatch, PhysdevMatch, PktType, PortRange, RecentAction,
-    RecentMatch, RpfilterMatch, SetDir, SetMatch, StatisticMatch, TcpFlags, TcpMatch, UdpMatch,
+    AddrTypeSet, AddrtypeMatch, ConntrackMatch, CtStateSet, DevPattern, IcmpMatch, IpMatch, IprangeMatch,
+    LimitMatch, MarkMask, Match, MultiportEntry, MultiportKind, MultiportMatch, Neg, OwnerMatch,
+    PhysdevMatch, PktType, PortRange, RpfilterMatch, SetDir, SetMatch, StatisticMatch, TcpFlags, TcpMatch,
+    UdpMatch,
 };
 
 use super::pools::{self, CLIENT_PORTS, MARKS, MASKS, NEAR_MAC, SERVICE_PORTS, peer_mac};
 use super::rng::Rng;
 use super::rules::{Place, addr_mask, bit};
 use super::world::BRIDGE_IFINDEX;
+
+mod limits;
 
 fn neg<T>(rng: &mut Rng, value: T) -> Neg<T> {
     Neg { not: rng.chance(20), value }
@@ -132,8 +134,8 @@ fn other_match(rng: &mut Rng, place: Place, ip: &mut IpMatch, sets: &[IpSet]) ->
         7 => return multiport(rng, ip),
         8 | 9 => addrtype(rng, place),
         10 => Match::Limit(LimitMatch { avg: 10_000 * 3_600, burst: rng.between(1, 4) }),
-        11 => hashlimit(rng),
-        12 => recent(rng),
+        11 => limits::hashlimit(rng),
+        12 => limits::recent(rng),
         13 => return mac(rng, place),
         14 => return physdev(rng, place),
         15 => iprange(rng),
@@ -227,12 +229,16 @@ fn multiport(rng: &mut Rng, ip: &mut IpMatch) -> Option<Match> {
 
 fn addrtype(rng: &mut Rng, place: Place) -> Match {
     let types = |rng: &mut Rng| {
-        let set = match rng.below(8) {
+        let set = match rng.below(12) {
             0..=3 => 1 << 2,
             4 => 1 << 1,
             5 => 1 << 3,
             6 => (1 << 2) | (1 << 3),
-            _ => 1 << 5,
+            7 => 1 << 5,
+            8 => 1 << 4,
+            // The error types and UNSPEC, each alone.
+            9 => *rng.pick(&[1, 1 << 6, 1 << 7, 1 << 8, 1 << 9]),
+            _ => 1 + rng.below(0x3ff) as u16,
         };
         neg(rng, AddrTypeSet(set))
     };
@@ -243,56 +249,6 @@ fn addrtype(rng: &mut Rng, place: Place) -> Match {
     let limit_iface_out =
         !limit_iface_in && rng.chance(15) && place.only(&[Hook::Forward, Hook::Output, Hook::Postrouting]);
     Match::Addrtype(AddrtypeMatch { src, dst, limit_iface_in, limit_iface_out })
-}
-
-fn hashlimit(rng: &mut Rng) -> Match {
-    let mode = HashlimitMode {
-        src_ip: rng.chance(50),
-        src_port: rng.chance(30),
-        dst_ip: rng.chance(50),
-        dst_port: rng.chance(30),
-    };
-    let src_mask = if mode.src_ip { *rng.pick(&[32u8, 32, 24, 8]) } else { 32 };
-    let dst_mask = if mode.dst_ip { *rng.pick(&[32u8, 32, 24, 8]) } else { 32 };
-    Match::Hashlimit(Box::new(HashlimitMatch {
-        // A name of its own, as rules that share a name share the first one's parameters.
-        name: format!("hl{:x}", rng.bits() as u32),
-        above: rng.chance(50),
-        // The kernel keeps a day of credit at most: bursts of 1/day overflow it.
-        rate: HashlimitRate::Packets(1_000_000 * 3_600),
-        burst: Some(rng.between(1, 4)),
-        mode,
-        src_mask,
-        dst_mask,
-        size: None,
-        max: None,
-        gc_interval: None,
-        expire: Some(3_600_000),
-        rate_match: false,
-        rate_interval: None,
-    }))
-}
-
-fn recent(rng: &mut Rng) -> Match {
-    let action = *rng.pick(&[
-        RecentAction::Set,
-        RecentAction::Set,
-        RecentAction::Rcheck,
-        RecentAction::Update,
-        RecentAction::Remove,
-    ]);
-    let timed = matches!(action, RecentAction::Rcheck | RecentAction::Update);
-    Match::Recent(Box::new(RecentMatch {
-        not: rng.chance(20),
-        action,
-        seconds: if timed && rng.chance(40) { 3600 } else { 0 },
-        reap: false,
-        hitcount: if timed && rng.chance(40) { rng.between(1, 3) } else { 0 },
-        rttl: timed && rng.chance(15),
-        name: rng.pick(&["DEFAULT", "seen"]).to_string(),
-        mask: IpAddr::V4(Ipv4Addr::BROADCAST),
-        dest: rng.chance(30),
-    }))
 }
 
 fn mac(rng: &mut Rng, place: Place) -> Option<Match> {
@@ -313,12 +269,19 @@ fn physdev(rng: &mut Rng, place: Place) -> Option<Match> {
         let (name, prefix) = *rng.pick(&[("brp0", false), ("brp", true), ("vetha", false)]);
         neg(rng, DevPattern { name: name.to_owned(), prefix })
     };
-    match rng.below(4) {
+    let leaving = place.only(&[Hook::Forward, Hook::Postrouting]);
+    match rng.below(6) {
         0 => physdev.in_dev = Some(dev(rng)),
         1 => physdev.is_in = Some(rng.chance(50)),
         2 => physdev.is_bridged = Some(rng.chance(50)),
         // The kernel only takes tests of the output port where the packet may be a bridged one.
-        _ if place.only(&[Hook::Forward, Hook::Postrouting]) => physdev.is_out = Some(rng.chance(50)),
+        3 if leaving => physdev.is_out = Some(rng.chance(50)),
+        4 if leaving => physdev.out_dev = Some(dev(rng)),
+        5 if leaving => {
+            physdev.in_dev = Some(dev(rng));
+            physdev.out_dev = Some(dev(rng));
+            physdev.is_bridged = Some(true);
+        }
         _ => return None,
     }
     Some(Match::Physdev(Box::new(physdev)))

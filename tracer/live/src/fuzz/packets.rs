@@ -4,10 +4,12 @@
 //! What an answer has to look like depends on what the namespace did to the packet that it answers. A sequence is therefore made while the model
 //! walks it; where the model is wrong the sequence is merely less interesting, for it is the same sequence that every engine gets.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use pktwalk_linux::choice::Seeded;
 use pktwalk_linux::netns::{NetNs, NetNsState};
+use pktwalk_linux::reason::{Disposition, DropCode};
 use pktwalk_linux::skb::SkbSocket;
 use pktwalk_linux::trace::Recorder;
 use pktwalk_linux::walk::{Inject, as_neighbour, walk};
@@ -17,6 +19,9 @@ use pktwalk_scenario::case::{CaseSend, Entry};
 use super::pools::{self, CLIENT_PORTS, NODE, POD_A, SERVICE_PORTS};
 use super::rng::Rng;
 use super::world::PORTS;
+
+mod odd;
+mod special;
 
 /// How TCP stands between two ends, in the numbers of the client's side.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,8 +63,28 @@ struct Maker<'a> {
     choice: Seeded,
     flows: Vec<Flow>,
     sends: Vec<CaseSend>,
+    /// Hosts that were told of a better way.
+    redirected: Vec<u32>,
+    /// How often each host was told that there is no way.
+    refused_routes: BTreeMap<u32, u32>,
     /// Texts that are no packets: a mistake in here, which a test looks for.
     refused: Vec<String>,
+}
+
+/// What tells a sender that there is no way, which the kernel does five times at once, and then once a second (`ip_error`).
+const ROUTE_ERRORS: [DropCode; 6] = [
+    DropCode::NoRoute,
+    DropCode::RouteUnreachable,
+    DropCode::RouteProhibit,
+    DropCode::RoutingRuleUnreachable,
+    DropCode::RoutingRuleProhibit,
+    DropCode::ForwardingOff,
+];
+const ROUTE_ERROR_BURST: u32 = 5;
+
+fn is_redirect(l3: &[u8]) -> bool {
+    let Ok(ip) = Ipv4Fields::parse(l3) else { return false };
+    ip.protocol == 1 && l3.get(usize::from(ip.header_len)) == Some(&5)
 }
 
 /// `count` packets for `ns`.
@@ -76,6 +101,8 @@ fn make<'a>(rng: &'a mut Rng, ns: &'a NetNs, count: usize) -> Maker<'a> {
         choice,
         flows: Vec::new(),
         sends: Vec::new(),
+        redirected: Vec::new(),
+        refused_routes: BTreeMap::new(),
         refused: Vec::new(),
     };
     // A draw that makes no packet (an answer to nothing) is drawn again.
@@ -101,7 +128,8 @@ impl Maker<'_> {
             67..=81 => self.later(),
             82..=85 => self.ending(),
             86..=91 => self.error(),
-            92..=97 => self.odd(),
+            92..=94 => self.odd(),
+            95..=97 => self.special(),
             _ => self.arp(),
         }
     }
@@ -112,7 +140,10 @@ impl Maker<'_> {
     }
 
     fn port(&mut self) -> (&'static str, u32, Ipv4Addr) {
-        let (dev, ifindex, hosts) = *self.rng.pick(&PORTS);
+        // By a device that is down nothing comes in.
+        let carries = |dev: &str| self.ns.config.devices.iter().any(|d| d.name == dev && d.up && d.carrier);
+        let ports: Vec<_> = PORTS.into_iter().filter(|(dev, ..)| carries(dev)).collect();
+        let (dev, ifindex, hosts) = *self.rng.pick(&ports);
         let host = *self.rng.pick(hosts);
         (dev, ifindex, if self.rng.chance(8) { pools::addr(self.rng) } else { host })
     }
@@ -134,10 +165,12 @@ impl Maker<'_> {
     }
 
     fn new_local_flow(&mut self) {
-        let src = *self.rng.pick(&[NODE, NODE, NODE, pools::BRIDGE]);
+        let src = *self.rng.pick(&[NODE, NODE, NODE, pools::BRIDGE, NODE, NODE, Ipv4Addr::UNSPECIFIED]);
         let dst = pools::addr(self.rng);
         let id = *self.rng.pick(&[0u32, 1000, 600]);
-        let socket = SkbSocket { uid: Some(id), gid: Some(id), bound_dev: None, raw: true };
+        let bound = self.rng.maybe(8, |rng| *rng.pick(&["eth0", "vetha", "br0", "lo"]));
+        let bound_dev = bound.and_then(|dev| self.ns.dev(dev));
+        let socket = SkbSocket { uid: Some(id), gid: Some(id), bound_dev, raw: true };
         let side = self.side(Entry::Local(socket), src, dst);
         self.start(side);
     }
@@ -267,9 +300,41 @@ impl Maker<'_> {
                 Inject::Local { packet: packet.clone(), socket: *socket }
             }
         };
+        let before = self.state.clone();
         walk(self.ns, &mut self.state, inject, &mut self.choice, &mut recorder);
+        if !self.keeps(&packet, &recorder) {
+            self.state = before;
+            return None;
+        }
         self.sends.push(CaseSend::new(packet, entry));
         Some(recorder)
+    }
+
+    /// Whether a packet is worth sending. Nothing behind one that the model does not decide is compared; and what depends on the time between
+    /// packets cannot be.
+    fn keeps(&mut self, packet: &Packet, recorder: &Recorder) -> bool {
+        let undecided =
+            recorder.packets.iter().any(|p| p.end.is_some_and(|end| end.disposition == Disposition::Unknown));
+        if undecided && self.rng.chance(80) {
+            return false;
+        }
+        let Ok(ip) = Ipv4Fields::parse(packet.l3()) else { return true };
+        if self.redirected.contains(&ip.src) {
+            return false;
+        }
+        let codes = || recorder.packets.iter().filter_map(|packet| packet.end?.code);
+        if codes().any(|code| ROUTE_ERRORS.contains(&code)) {
+            let errors = self.refused_routes.entry(ip.src).or_default();
+            if *errors == ROUTE_ERROR_BURST {
+                return false;
+            }
+            *errors += 1;
+        }
+        let redirects = recorder.packets.iter().skip(1).any(|made| is_redirect(made.start.l3()));
+        if redirects {
+            self.redirected.push(ip.src);
+        }
+        true
     }
 
     fn flow(&mut self) -> Option<(usize, Flow)> {
@@ -341,7 +406,9 @@ impl Maker<'_> {
     fn error(&mut self) {
         let Some((_, flow)) = self.flow() else { return };
         let (Some(left), Some(server)) = (&flow.left, &flow.server) else { return };
-        let Some(mut inner) = inner_text(left) else { return };
+        // No more than an error quotes; sometimes less than the header of what it is about.
+        let quoted = if self.rng.chance(15) { 20 + self.rng.below(20) } else { 548 };
+        let Some(mut inner) = inner_text(left, quoted) else { return };
         if self.rng.chance(10) {
             // About a packet that never was.
             inner = inner.replace(":40000", ":40009");
@@ -353,52 +420,13 @@ impl Maker<'_> {
             "type=11 code=0",
             "type=3 code=4 mtu=1200",
             "type=12 code=0",
+            "type=4 code=0",
+            "type=5 code=1 gateway=192.168.50.20",
         ]);
         let to = if self.rng.chance(95) { addr(server.dst) } else { POD_A };
         let id = self.id();
         let text = format!("icmp {from} > {to} {kind} ipid={id} about ({inner})");
         self.send(&text, server.entry.clone());
-    }
-
-    /// Packets that no sane host sends.
-    fn odd(&mut self) {
-        let (dev, _, src) = self.port();
-        let dst = pools::addr(self.rng);
-        let side = self.side(Entry::Device(dev.to_owned()), src, dst);
-        let id = self.id();
-        let (sport, dport) = (side.sport, side.dport);
-        let text = match self.rng.below(14) {
-            0 => {
-                let flags =
-                    *self.rng.pick(&["none", "F", "SF", "SR", "FPU", "SA", "R", "A", "FA", "RA", "U"]);
-                format!("tcp {src}:{sport} > {dst}:{dport} flags={flags} seq=7 ipid={id}")
-            }
-            1 => format!("ip {src} > {dst} proto=6 data=9c4000500000 ipid={id}"),
-            2 => format!("ip {src} > {dst} proto=17 data=9c40 ipid={id}"),
-            3 => format!("ip {src} > {dst} proto=1 data=08 ipid={id}"),
-            4 => format!("udp {src}:{sport} > {dst}:{dport} len=9 sum=bad ipid={id}"),
-            5 => format!("tcp {src}:{sport} > {dst}:{dport} sum=bad ipid={id}"),
-            6 => format!("icmp {src} > {dst} type=8 id=5 seq=1 sum=bad ipid={id}"),
-            7 => format!("udp {src}:{sport} > {dst}:{dport} ipsum=bad ipid={id}"),
-            8 => format!("udp 127.0.0.1:{sport} > {dst}:{dport} ipid={id}"),
-            9 => format!("udp {src}:{sport} > 127.0.0.1:{dport} ipid={id}"),
-            10 => {
-                let to =
-                    *self.rng.pick(&["255.255.255.255", "192.168.50.255", "224.0.0.1", "172.20.255.255"]);
-                format!("udp {src}:{sport} > {to}:{dport} ipid={id}")
-            }
-            11 => format!("udp {src}:{sport} > {dst}:{dport} len=1400 ipid={id}"),
-            12 => format!("udp {src}:{sport} > {dst}:{dport} len=1400 df ipid={id}"),
-            _ => format!("udp {src}:{sport} > {dst}:{dport} opts=01010101 ipid={id}"),
-        };
-        self.send(&text, side.entry);
-    }
-
-    fn arp(&mut self) {
-        let (dev, _, src) = self.port();
-        let dst = pools::addr(self.rng);
-        let text = format!("arp {src} > {dst} op=request smac={}", pools::neighbour_mac(src));
-        self.send(&text, Entry::Device(dev.to_owned()));
     }
 }
 
@@ -416,11 +444,10 @@ fn other_side(frame: &Packet, entry: Entry) -> Option<Side> {
 }
 
 /// The start of `frame` as the packet that an ICMP error is about, in the words of the mini-language.
-fn inner_text(frame: &Packet) -> Option<String> {
+fn inner_text(frame: &Packet, quoted: usize) -> Option<String> {
     let mut inner = Packet::from_l3(frame.ethertype(), frame.l3().to_vec());
     let ip = Ipv4Fields::parse(inner.l3()).ok()?;
-    // No more than an error quotes.
-    inner.trim_l3(548.max(usize::from(ip.header_len)));
+    inner.trim_l3(quoted.max(usize::from(ip.header_len)));
     Some(spec::print(&inner))
 }
 

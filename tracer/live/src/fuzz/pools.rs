@@ -30,6 +30,13 @@ pub const BRIDGE: Ipv4Addr = Ipv4Addr::new(172, 20, 0, 1);
 /// Service addresses: nobody has them, DNAT rules give them meaning.
 pub const VIPS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 96, 0, 1), Ipv4Addr::new(10, 96, 0, 10)];
 
+/// A host behind the gateway, in a net that some worlds have a route of its own for.
+pub const FAR_NET_HOST: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+/// A gateway in no subnet of the node.
+pub const ONLINK_GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 9);
+/// The hardware address of nobody.
+pub const STRANGER_MAC: MacAddr = MacAddr([0x02, 0, 0, 0, 1, 0x63]);
+
 /// Hardware address of the peer on the other end of a node's device.
 pub fn peer_mac(ifindex: u32) -> MacAddr {
     MacAddr([0x02, 0, 0, 0, 1, ifindex as u8])
@@ -73,6 +80,20 @@ pub const ADDRS: [Ipv4Addr; 12] = [
     BRIDGE,
 ];
 
+/// Addresses that few packets go to: those that only some worlds have a route or a device for, hosts that nobody knows, groups, broadcasts.
+pub const RARE_ADDRS: [Ipv4Addr; 10] = [
+    FAR_NET_HOST,
+    Ipv4Addr::new(198, 51, 100, 200),
+    Ipv4Addr::new(10, 0, 2, 1),
+    Ipv4Addr::new(169, 254, 1, 1),
+    Ipv4Addr::new(10, 0, 1, 1),
+    Ipv4Addr::new(172, 20, 0, 99),
+    Ipv4Addr::new(192, 168, 50, 77),
+    Ipv4Addr::new(10, 0, 1, 255),
+    Ipv4Addr::new(224, 0, 0, 9),
+    BRIDGE_HOST_2,
+];
+
 /// Destination ports.
 pub const SERVICE_PORTS: [u16; 6] = [53, 80, 443, 8080, 100, 600];
 /// Source ports.
@@ -84,5 +105,9 @@ pub const MASKS: [u32; 5] = [0xffff_ffff, 0x4000, 0x1_0000, 0xff, 0];
 
 /// An address out of the pool, sometimes any.
 pub fn addr(rng: &mut Rng) -> Ipv4Addr {
-    if rng.chance(3) { Ipv4Addr::from(rng.bits() as u32) } else { *rng.pick(&ADDRS) }
+    match rng.below(100) {
+        0..=2 => Ipv4Addr::from(rng.bits() as u32),
+        3..=12 => *rng.pick(&RARE_ADDRS),
+        _ => *rng.pick(&ADDRS),
+    }
 }

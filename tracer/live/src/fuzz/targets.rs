@@ -39,9 +39,11 @@ fn of_table(rng: &mut Rng, place: Place, ip: &mut IpMatch) -> Option<Target> {
     match place.table {
         TableName::Raw => Some(Target::Ct(Box::new(match rng.below(4) {
             0 => CtTarget {
-                zone: Some(match rng.below(3) {
+                zone: Some(match rng.below(4) {
                     0 => CtTargetZone { id: Some(7), original: true, reply: false },
                     1 => CtTargetZone { id: Some(7), original: false, reply: true },
+                    // The zone is the packet's mark.
+                    2 => CtTargetZone { id: None, original: true, reply: true },
                     _ => CtTargetZone { id: Some(7), original: true, reply: true },
                 }),
                 ..CtTarget::default()
@@ -96,7 +98,9 @@ fn nat(rng: &mut Rng, place: Place, ip: &mut IpMatch) -> Option<Target> {
             let pool = [POD_A, POD_B, BRIDGE_HOST, NODE, FAR_HOST, Ipv4Addr::LOCALHOST];
             let mut nat =
                 NatTarget { ports: with_ports(rng, ip, &SERVICE_PORTS), random, ..NatTarget::default() };
-            nat.addrs = addrs(rng, &pool);
+            // With a port alone the address stays.
+            let port_only = nat.ports.is_some() && rng.chance(15);
+            nat.addrs = if port_only { None } else { addrs(rng, &pool) };
             nat.persistent = rng.chance(10);
             Target::Dnat(Box::new(nat))
         });

@@ -3,14 +3,10 @@
 //! The shape is always the same (an uplink, two pods on veths, a bridge with two ports), so that the value pools mean something; everything that
 //! decides about packets varies.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::{IpNet, Ipv4Net};
-use pktwalk_linux::config::{
-    Address, Device, DeviceKind, Neighbour, NetNsConfig, NudState, Route, RouteType, RoutingAction,
-    RoutingRule,
-};
+use ipnet::Ipv4Net;
+use pktwalk_linux::config::{Address, Device, DeviceKind, Neighbour, NetNsConfig, NudState};
 use pktwalk_linux::ids::SourceLine;
 
 use super::pools::{
@@ -18,6 +14,11 @@ use super::pools::{
     dev_mac, neighbour_mac,
 };
 use super::rng::Rng;
+use routes::{connected, route};
+
+mod links;
+mod routes;
+mod settings;
 
 /// Devices that packets can be given to, with the hosts that live behind each.
 pub const PORTS: [(&str, u32, &[Ipv4Addr]); 5] = [
@@ -38,20 +39,6 @@ fn device(name: &str, ifindex: u32, kind: DeviceKind) -> Device {
 fn address(local: Ipv4Addr, prefix_len: u8, secondary: bool) -> Address {
     let net = Ipv4Net::new(local, prefix_len).map(|net| net.broadcast()).ok().filter(|_| prefix_len < 31);
     Address { local: IpAddr::V4(local), prefix_len, peer: None, broadcast: net, scope: 0, secondary }
-}
-
-/// A unicast route of table main.
-pub fn route(dst: &str, via: Option<Ipv4Addr>, dev: Option<&str>) -> Route {
-    let dst = dst.parse().unwrap_or(IpNet::V4(Ipv4Net::default()));
-    Route::new(dst, via.map(IpAddr::V4), dev)
-}
-
-fn without_nexthop(kind: RouteType, dst: &str) -> Route {
-    Route { kind, scope: 0, ..route(dst, None, None) }
-}
-
-fn connected(net: &str, dev: &str, src: Ipv4Addr) -> Route {
-    Route { protocol: "kernel".to_owned(), prefsrc: Some(IpAddr::V4(src)), ..route(net, None, Some(dev)) }
 }
 
 /// A namespace without rules and sets.
@@ -99,7 +86,7 @@ pub fn world(rng: &mut Rng) -> NetNsConfig {
     if rng.chance(90) {
         routes.push(route("0.0.0.0/0", Some(GATEWAY), Some("eth0")));
     }
-    extra_routes(rng, &mut routes);
+    routes::extra(rng, &mut routes);
     let neighbours = [
         ("eth0", GATEWAY),
         ("eth0", NEAR_HOST),
@@ -115,126 +102,16 @@ pub fn world(rng: &mut Rng) -> NetNsConfig {
         state: NudState::Permanent,
         source: SourceLine::default(),
     });
-    NetNsConfig {
+    let mut config = NetNsConfig {
         name: String::new(),
         devices,
         routes,
-        routing_rules: routing_rules(rng),
+        routing_rules: routes::routing_rules(rng),
         neighbours: neighbours.into(),
-        sysctls: sysctls(rng),
+        sysctls: settings::sysctls(rng),
         sockets: Some(Vec::new()),
         ..NetNsConfig::default()
-    }
-}
-
-fn extra_routes(rng: &mut Rng, routes: &mut Vec<Route>) {
-    if rng.chance(20) {
-        let kind =
-            *rng.pick(&[RouteType::Blackhole, RouteType::Unreachable, RouteType::Prohibit, RouteType::Throw]);
-        let dst = *rng.pick(&["203.0.113.0/24", "10.96.0.0/16", "10.0.0.0/8", "198.18.0.0/15"]);
-        routes.push(without_nexthop(kind, dst));
-    }
-    if rng.chance(20) {
-        // A longer prefix through a pod, so that the route back differs from the way in.
-        routes.push(route("203.0.113.0/25", None, Some("vethb")));
-    }
-    if rng.chance(15) {
-        let mut second = route("10.0.2.2/32", Some(NEAR_HOST), Some("eth0"));
-        second.metric = 100;
-        routes.push(second);
-    }
-    if rng.chance(15) {
-        let mut small = route("198.51.100.0/24", Some(GATEWAY), Some("eth0"));
-        small.mtu = Some(1200);
-        small.mtu_lock = rng.chance(50);
-        routes.push(small);
-    }
-    if rng.chance(15) {
-        let mut preferred = route("198.51.100.128/25", Some(NEAR_HOST), Some("eth0"));
-        preferred.prefsrc = Some(IpAddr::V4(BRIDGE));
-        routes.push(preferred);
-    }
-    if rng.chance(40) {
-        // Table 100 is only reached by routing rules.
-        let mut other = route("0.0.0.0/0", Some(NEAR_HOST), Some("eth0"));
-        other.table = 100;
-        routes.push(other);
-        if rng.chance(50) {
-            let mut refuse = without_nexthop(RouteType::Unreachable, "10.0.2.0/24");
-            refuse.table = 100;
-            routes.push(refuse);
-        }
-    }
-}
-
-fn routing_rules(rng: &mut Rng) -> Vec<RoutingRule> {
-    let mut rules = vec![
-        RoutingRule::new(0, RoutingAction::Lookup(255)),
-        RoutingRule::new(32766, RoutingAction::Lookup(254)),
-        RoutingRule::new(32767, RoutingAction::Lookup(253)),
-    ];
-    if rng.chance(50) {
-        return rules;
-    }
-    for number in 0..rng.between(1, 3) {
-        let action = match rng.below(12) {
-            0 => RoutingAction::Blackhole,
-            1 => RoutingAction::Unreachable,
-            2 => RoutingAction::Prohibit,
-            3 => RoutingAction::Goto(32766),
-            4 => RoutingAction::Nop,
-            5 | 6 => RoutingAction::Lookup(254),
-            _ => RoutingAction::Lookup(100),
-        };
-        let mut custom = RoutingRule::new(1000 + number, action);
-        match rng.below(8) {
-            0 => custom.from = Some(IpNet::V4(Ipv4Net::from(POD_A))),
-            1 => custom.to = "203.0.113.0/24".parse().ok(),
-            2 => custom.iif = Some(rng.pick(&["vetha", "eth0", "lo"]).to_string()),
-            3 => custom.tos = Some(0x10),
-            4 => {
-                custom.ip_protocol = Some(*rng.pick(&[6u8, 17]));
-                custom.dport = Some(*rng.pick(&[(80u16, 80u16), (53, 100), (8080, 8080)]));
-            }
-            _ => {
-                custom.fwmark =
-                    Some((*rng.pick(&[1u32, 0x4000, 0x55]), *rng.pick(&[0xffff_ffffu32, 0x4000, 0xff])))
-            }
-        }
-        custom.not = rng.chance(10);
-        if action == RoutingAction::Lookup(254) && rng.chance(50) {
-            custom.suppress_prefix_len = Some(0);
-        }
-        rules.push(custom);
-    }
-    rules.sort_by_key(|rule| rule.priority);
-    rules
-}
-
-fn sysctls(rng: &mut Rng) -> BTreeMap<String, String> {
-    let mut map = BTreeMap::new();
-    let mut set = |key: String, value: u32| {
-        map.insert(key, value.to_string());
     };
-    set("net.ipv4.ip_forward".to_owned(), u32::from(rng.chance(95)));
-    set("net.ipv4.conf.all.rp_filter".to_owned(), *rng.pick(&[0, 0, 0, 1, 2]));
-    // Rates of real time would make the comparison depend on the machine's speed.
-    set("net.ipv4.icmp_ratemask".to_owned(), 0);
-    set("net.ipv4.icmp_msgs_per_sec".to_owned(), 1_000_000);
-    set("net.ipv4.icmp_msgs_burst".to_owned(), 1_000_000);
-    // How many redirects a host gets depends on real time as well.
-    set("net.ipv4.conf.all.send_redirects".to_owned(), 0);
-    for dev in ["eth0", "vetha", "vethb", "br0"] {
-        set(format!("net.ipv4.conf.{dev}.rp_filter"), *rng.pick(&[0, 0, 1, 2]));
-        set(format!("net.ipv4.conf.{dev}.route_localnet"), u32::from(rng.chance(20)));
-        set(format!("net.ipv4.conf.{dev}.accept_local"), u32::from(rng.chance(15)));
-        set(format!("net.ipv4.conf.{dev}.src_valid_mark"), u32::from(rng.chance(20)));
-        set(format!("net.ipv4.conf.{dev}.proxy_arp"), u32::from(rng.chance(30)));
-        set(format!("net.ipv4.conf.{dev}.send_redirects"), 0);
-        if rng.chance(5) {
-            set(format!("net.ipv4.conf.{dev}.forwarding"), 0);
-        }
-    }
-    set("net.netfilter.nf_conntrack_tcp_loose".to_owned(), u32::from(rng.chance(80)));
-    map
+    links::specials(rng, &mut config);
+    config
 }
