@@ -274,8 +274,9 @@ fn pre_routing<S: Sink>(
     port: DevId,
 ) -> Result<(), End> {
     let locus = Locus::Subsystem("br_nf_pre_routing");
+    // The bridge tells all that is wrong with a header by one reason.
     rx::check_header(&mut flight.skb).map_err(|code| match code {
-        Some(code) => End::dropped(code, locus),
+        Some(_) => End::dropped(DropCode::BadIpHeader, locus),
         None => End::unknown(Because::CutPacket),
     })?;
     let other_host = flight.skb.pkt_type == PktType::OtherHost;

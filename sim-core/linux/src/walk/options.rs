@@ -30,7 +30,6 @@ pub(super) struct Options {
     pub record_needs_addr: bool,
     pub timestamp: usize,
     pub router_alert: usize,
-    pub cipso: usize,
     pub changed: bool,
 }
 
@@ -142,10 +141,8 @@ fn read(header: &mut [u8], own: Result<u32, Because>) -> Read {
                 }
             }
             CIPSO => {
-                if options.cipso != 0 {
-                    return Read::Bad(at);
-                }
-                options.cipso = at;
+                // Without a definition of the domain (`netlabelctl`), of which dumps do not tell, none is valid.
+                return Read::Bad(at + if len < 8 { 1 } else { 2 });
             }
             _ => {}
         }
