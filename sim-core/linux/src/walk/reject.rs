@@ -11,7 +11,7 @@ use crate::iptables::ast::RejectWith;
 use crate::netfilter::HookState;
 use crate::netns::Cx;
 use crate::reason::Because;
-use crate::skb::{MadeBy, Skb};
+use crate::skb::{Dst, MadeBy, Skb};
 use crate::trace::{RouteCause, Sink, Step};
 
 /// REJECT: makes the answer to `skb` (an ICMP error or a RST), to be walked after it. `false` if none may be sent (`nf_send_unreach`,
@@ -74,8 +74,24 @@ pub(crate) fn reject<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &Skb, with
     icmp::send(cx, cause, icmp::Error::unreachable(code), MadeBy::RejectIcmp)
 }
 
-/// Before routing, the route back stands in for the packet's own (`nf_reject_fill_skb_dst`).
+/// Before routing, the route back stands in for the packet's own (`nf_reject_fill_skb_dst`); a bridged packet has one of the bridge
+/// (`bridge_parent_rtable`).
 fn with_route<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &Skb) -> Result<Option<Skb>, &'static str> {
+    if let (Hook::Forward | Hook::Postrouting, Some(_), Some(bridge), None) =
+        (at.hook, at.phys_in, at.out_dev, skb.dst)
+    {
+        let mtu = cx.ns.device(bridge).mtu;
+        let dst = Dst {
+            dev: bridge,
+            local: false,
+            broadcast: false,
+            gateway: None,
+            route: None,
+            mtu,
+            redirect: false,
+        };
+        return Ok(Some(Skb { dst: Some(dst), ..skb.clone() }));
+    }
     if at.hook != Hook::Prerouting || skb.dst.is_some() {
         return Ok(None);
     }

@@ -117,7 +117,8 @@ fn neighbour<S: Sink>(
     } else if fib::is_multicast(addr) {
         rx::multicast_mac(addr)
     } else if device.no_arp {
-        own
+        // An entry that somebody made is taken all the same.
+        ns.links.neighbour(dev, addr).and_then(|entry| entry.mac).unwrap_or(own)
     } else if ns.fib.is_broadcast(addr, dev) {
         MacAddr::BROADCAST
     } else {
