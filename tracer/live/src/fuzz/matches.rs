@@ -33,18 +33,19 @@ fn port_range(rng: &mut Rng, from: &[u16]) -> PortRange {
     }
 }
 
+/// A test of ports. None but the ports that there are is left out: `iptables-legacy-save` prints nothing of it.
+fn ports(rng: &mut Rng, from: &[u16]) -> Neg<PortRange> {
+    let range = port_range(rng, from);
+    let all = range == PortRange { lo: 0, hi: u16::MAX };
+    Neg { not: !all && rng.chance(20), value: range }
+}
+
 fn service_port(rng: &mut Rng) -> Option<Neg<PortRange>> {
-    rng.maybe(70, |rng| {
-        let range = port_range(rng, &SERVICE_PORTS);
-        neg(rng, range)
-    })
+    rng.maybe(70, |rng| ports(rng, &SERVICE_PORTS))
 }
 
 fn client_port(rng: &mut Rng) -> Option<Neg<PortRange>> {
-    rng.maybe(20, |rng| {
-        let range = port_range(rng, &CLIENT_PORTS);
-        neg(rng, range)
-    })
+    rng.maybe(20, |rng| ports(rng, &CLIENT_PORTS))
 }
 
 /// Matches for a rule that stands at `place`. `ip` gets the protocol that some of them need.
