@@ -135,6 +135,21 @@ pub fn compare(left: &EngineRun, right: &EngineRun) -> Vec<Difference> {
     differences
 }
 
+/// The events of each packet, with those of its copies where these were made.
+fn events_with_copies(packets: &[PacketRun]) -> Vec<Vec<ScenarioEvent>> {
+    let mut events: Vec<Vec<ScenarioEvent>> = packets.iter().map(|packet| packet.events.clone()).collect();
+    // Copies of copies first, and of one packet's copies the last: what is put in leaves the places before it alone.
+    for (at, packet) in packets.iter().enumerate().rev().filter(|(_, packet)| packet.copy) {
+        let Some(parent) = packet.parent.map(|parent| parent as usize).filter(|parent| *parent < at) else {
+            continue;
+        };
+        let own = std::mem::take(&mut events[at]);
+        let place = packet.copied_at.min(events[parent].len());
+        events[parent].splice(place..place, own);
+    }
+    events
+}
+
 /// The packets with every copy put under what it is a copy of. Such a packet (it is marked in the second list) has no single end, so
 /// its disposition and reason say nothing; its frames are in the order of their devices.
 fn with_copies(send: &SendRun) -> (Vec<PacketRun>, Vec<bool>) {
@@ -142,20 +157,19 @@ fn with_copies(send: &SendRun) -> (Vec<PacketRun>, Vec<bool>) {
     let mut copied = Vec::new();
     // Where each packet of the send is in `whole`.
     let mut places: Vec<usize> = Vec::new();
-    for packet in &send.packets {
+    for (packet, events) in send.packets.iter().zip(events_with_copies(&send.packets)) {
         let parent = packet.parent.and_then(|parent| places.get(parent as usize)).copied();
         let into = match parent {
             Some(parent) if packet.copy => parent,
             _ => {
                 places.push(whole.len());
-                whole.push(packet.clone());
+                whole.push(PacketRun { events, ..packet.clone() });
                 copied.push(false);
                 continue;
             }
         };
         places.push(into);
         let original = &mut whole[into];
-        original.events.extend(packet.events.iter().cloned());
         original.frames.extend(packet.frames.iter().cloned());
         original.frames.sort_by(|a, b| a.dev.cmp(&b.dev));
         copied[into] = true;
@@ -269,6 +283,7 @@ fn compare_packet(left: &PacketRun, right: &PacketRun, add: &mut dyn FnMut(What)
 
 #[cfg(test)]
 mod tests {
+    use pktwalk_linux::hook::{Backend, TableName};
     use pktwalk_packet::spec;
 
     use super::*;
@@ -308,5 +323,35 @@ mod tests {
             let differences = compare(&one, &asks(Some(other)));
             assert!(matches!(differences[0].what, What::Questions(..)), "{differences:?}");
         }
+    }
+
+    #[test]
+    fn copies_stand_where_they_were_made() {
+        let event = |number: u32| ScenarioEvent {
+            hook: Hook::Forward,
+            backend: Backend::Nft,
+            table: TableName::Filter,
+            chain: "FORWARD".to_owned(),
+            at: At::Rule(number),
+            verdict: EventVerdict::Continue,
+            mark_before: None,
+            mark: None,
+        };
+        let packet = |parent, copied_at, numbers: &[u32]| PacketRun {
+            parent,
+            copy: parent.is_some(),
+            copied_at,
+            events: numbers.iter().map(|number| event(*number)).collect(),
+            ..PacketRun::default()
+        };
+        let model = [
+            packet(None, 0, &[1, 2, 9, 10]),
+            packet(Some(0), 2, &[3, 6]),
+            packet(Some(0), 2, &[7, 8]),
+            packet(Some(1), 1, &[4, 5]),
+        ];
+        let whole = events_with_copies(&model);
+        let order: Vec<ScenarioEvent> = (1..=10).map(event).collect();
+        assert_eq!(whole[0], order);
     }
 }

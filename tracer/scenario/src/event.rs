@@ -114,6 +114,8 @@ pub struct PacketRun {
     pub parent: Option<u32>,
     /// It is a copy of its parent (a flooded one): engines that cannot tell a packet from its copies put everything under one.
     pub copy: bool,
+    /// Of a copy: how many of its parent's events came before it was made. The kernel walks a copy before it goes on with the original.
+    pub copied_at: usize,
     /// In order.
     pub events: Vec<ScenarioEvent>,
     /// In order.

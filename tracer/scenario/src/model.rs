@@ -4,7 +4,7 @@
 //! [`event`](crate::event). Where both backends have rules and nothing says which was registered first, every packet is walked in both orders;
 //! packets that would fare differently end `Unknown`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use pktwalk_linux::choice::{Choice, Seeded};
@@ -381,7 +381,9 @@ impl<'a> World<'a> {
         let connections = connections(&packets, &self.state);
         let record = WalkRecord { packets, connections };
         let names = self.names(node);
-        let packets = record.packets.iter().map(|packet| packet_run(packet, &names)).collect();
+        let mut packets: Vec<PacketRun> =
+            record.packets.iter().map(|packet| packet_run(packet, &names)).collect();
+        place_copies(&record.packets, &mut packets);
         Sent { record, packets }
     }
 }
@@ -470,6 +472,27 @@ fn connections(packets: &[PacketTrace], state: &NetNsState) -> BTreeMap<CtId, Co
         .collect()
 }
 
+/// Where in their parents' walks the copies were made: the children of a packet stand in the order of its steps that made them.
+fn place_copies(traces: &[PacketTrace], packets: &mut [PacketRun]) {
+    let made_at = |trace: &PacketTrace| {
+        let mut events = 0;
+        let mut made = VecDeque::new();
+        for recorded in &trace.steps {
+            match recorded.step {
+                Step::Rule { .. } | Step::ChainEnd { .. } | Step::ChainPolicy { .. } => events += 1,
+                Step::Made { .. } => made.push_back(events),
+                _ => {}
+            }
+        }
+        made
+    };
+    let mut left: Vec<VecDeque<usize>> = traces.iter().map(made_at).collect();
+    for packet in packets {
+        let parent = packet.parent.and_then(|parent| left.get_mut(parent as usize));
+        packet.copied_at = parent.and_then(VecDeque::pop_front).unwrap_or(0);
+    }
+}
+
 /// The recorded walk of one packet in the form that engines are compared in.
 pub fn packet_run(packet: &PacketTrace, names: &dyn Names) -> PacketRun {
     let frames = packet
@@ -480,6 +503,7 @@ pub fn packet_run(packet: &PacketTrace, names: &dyn Names) -> PacketRun {
     PacketRun {
         parent: packet.parent,
         copy: packet.made_by == MadeBy::Copy,
+        copied_at: 0,
         events: events(packet, names),
         frames,
         disposition: packet.end.as_ref().map(|end| end.disposition),
