@@ -8,10 +8,8 @@
 use pktwalk_packet::{EtherType, MacAddr};
 
 use super::input::{Asks, Input};
-use super::output::NoRoute;
-use super::{Bridged, Flight, Made, Next, Stage, input, output, rx, xmit};
+use super::{Bridged, Flight, Made, Next, Stage, input, rx, xmit};
 use crate::config::DeviceKind;
-use crate::fib::FlowKey;
 use crate::hook::Hook;
 use crate::ids::DevId;
 use crate::iptables::ast::PktType;
@@ -316,14 +314,7 @@ fn translated<S: Sink>(
     locus: Locus,
 ) -> Result<(), End> {
     let ip = flight.skb.ip;
-    let key = FlowKey {
-        dst: ip.dst,
-        src: ip.src,
-        iif: Some(bridge),
-        mark: flight.skb.mark,
-        tos: ip.tos,
-        ..FlowKey::default()
-    };
+    let key = input::key(cx.ns, &flight.skb, bridge);
     let found = input::lookup(cx, &key, bridge, Asks::Ip, ip.protocol).map_err(End::unknown)?;
     let (rule, route) = (found.rule, found.route);
     let tell = |cx: &mut Cx<'_, S>, flight: &Flight, result| {
@@ -334,32 +325,11 @@ fn translated<S: Sink>(
             tell(cx, flight, RouteResult::Unicast { dev: dst.dev, gateway: dst.gateway });
             Some(dst)
         }
-        Input::Forward(_) | Input::Local | Input::Broadcast => None,
+        // An error route is a route as well: `ip_error` comes when the packet is up.
+        Input::Forward(_) | Input::Local | Input::Broadcast | Input::Error(..) => None,
         Input::Martian(code) => {
             tell(cx, flight, RouteResult::Error(code));
             return Err(End::dropped(code, locus));
-        }
-        Input::Error(code, _) => {
-            // Without forwarding, a route of packets made here is good enough to bridge by.
-            let own = FlowKey { dst: ip.dst, tos: ip.tos, ..FlowKey::default() };
-            let routed = match code {
-                DropCode::ForwardingOff => output::lookup(cx, own, false),
-                _ => Err(NoRoute::Failed { rule: None, route: None }),
-            };
-            match routed {
-                Ok(routed) if routed.dst.dev == bridge => {
-                    cx.sink.step(&flight.skb, output::step(RouteCause::Input, &routed));
-                    Some(routed.dst)
-                }
-                Err(NoRoute::Unknown(because)) => {
-                    tell(cx, flight, RouteResult::Unknown(because));
-                    return Err(End::unknown(because));
-                }
-                Ok(_) | Err(NoRoute::Failed { .. }) => {
-                    tell(cx, flight, RouteResult::Error(code));
-                    return Err(End::dropped(code, locus));
-                }
-            }
         }
     };
     match bridged_to {

@@ -62,7 +62,7 @@ pub(super) fn ports(ip: &Ipv4Fields, l4: &[u8]) -> (u16, u16) {
 }
 
 /// The key of a received packet's lookup.
-fn key(ns: &NetNs, skb: &Skb, dev: DevId) -> FlowKey {
+pub(super) fn key(ns: &NetNs, skb: &Skb, dev: DevId) -> FlowKey {
     let mut key = FlowKey {
         dst: skb.ip.dst,
         src: skb.ip.src,
