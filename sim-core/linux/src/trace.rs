@@ -3,7 +3,7 @@
 //! A step holds ids and numbers; names are looked up when it is printed. Misses are not steps: a step says how many rules were passed over
 //! before it, and a report recomputes why from the packet.
 
-use pktwalk_packet::{MacAddr, Packet};
+use pktwalk_packet::{Ipv4Fields, MacAddr, Packet, TcpOption, TcpOptions};
 
 use crate::conntrack::tuple::CtTuple;
 use crate::hook::Hook;
@@ -342,6 +342,16 @@ pub trait Sink {
     /// It did this. `skb` is as it is after the step.
     fn step(&mut self, skb: &Skb, step: Step);
 
+    /// The place of the next step: for one that is known only after those that it leads to.
+    fn here(&self) -> usize {
+        0
+    }
+
+    /// As [`Sink::step`], before whatever was told since `place`.
+    fn step_at(&mut self, _place: usize, skb: &Skb, step: Step) {
+        self.step(skb, step);
+    }
+
     /// A frame left by a device.
     fn frame(&mut self, dev: DevId, packet: &Packet);
 
@@ -376,6 +386,33 @@ pub struct RecordedStep {
     pub step: Step,
     /// `skb->mark` after it.
     pub mark: u32,
+    /// The maximum segment size that a TCP packet announces, where the rule of the step changed it.
+    pub mss: Option<MssChange>,
+}
+
+impl From<Step> for RecordedStep {
+    fn from(step: Step) -> RecordedStep {
+        RecordedStep { step, mark: 0, mss: None }
+    }
+}
+
+/// A maximum segment size that a rule changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MssChange {
+    /// Before; none if the packet had none.
+    pub old: Option<u16>,
+    /// After.
+    pub new: u16,
+}
+
+/// The maximum segment size that a TCP packet announces.
+fn mss_of(packet: &Packet) -> Option<u16> {
+    let ip = Ipv4Fields::parse(packet.l3()).ok().filter(|ip| ip.protocol == 6 && ip.frag_offset == 0)?;
+    let l4 = packet.l3().get(usize::from(ip.header_len)..)?;
+    TcpOptions::of(l4)?.find_map(|option| match option {
+        Ok(TcpOption::Mss(mss)) => Some(mss),
+        _ => None,
+    })
 }
 
 /// One packet's recorded walk.
@@ -399,6 +436,16 @@ pub struct PacketTrace {
     pub mark: u32,
     /// Conntrack at the end.
     pub ct: crate::skb::SkbCt,
+}
+
+impl PacketTrace {
+    /// Whether the packet, as it is now, announces another maximum segment size than when a rule last changed it.
+    fn mss_change(&self, now: &Packet) -> Option<MssChange> {
+        let new = mss_of(now)?;
+        let changed = self.steps.iter().rev().find_map(|recorded| recorded.mss.map(|change| change.new));
+        let old = changed.or_else(|| mss_of(&self.start));
+        (old != Some(new)).then_some(MssChange { old, new })
+    }
 }
 
 /// Records everything.
@@ -425,9 +472,22 @@ impl Sink for Recorder {
         });
     }
 
+    fn here(&self) -> usize {
+        self.packets.last().map_or(0, |packet| packet.steps.len())
+    }
+
     fn step(&mut self, skb: &Skb, step: Step) {
+        let end = self.here();
+        self.step_at(end, skb, step);
+    }
+
+    fn step_at(&mut self, place: usize, skb: &Skb, step: Step) {
         if let Some(packet) = self.packets.last_mut() {
-            packet.steps.push(RecordedStep { step, mark: skb.mark });
+            let mss = match step {
+                Step::Rule { verdict: RuleVerdict::Continue, .. } => packet.mss_change(&skb.packet),
+                _ => None,
+            };
+            packet.steps.insert(place.min(packet.steps.len()), RecordedStep { step, mark: skb.mark, mss });
             packet.mark = skb.mark;
             packet.ct = skb.ct;
         }

@@ -113,6 +113,13 @@ pub fn icmp_name(icmp_type: u8, code: u8) -> Option<&'static str> {
 
 /// The type and, if the name says it, the code of an ICMP name.
 pub fn icmp_number(name: &str) -> Option<(u8, Option<u8>)> {
+    // Names that iptables reads too, and never prints.
+    match name {
+        "ping" => return Some((8, None)),
+        "pong" => return Some((0, None)),
+        "ttl-exceeded" => return Some((11, None)),
+        _ => {}
+    }
     let both = ICMP_CODES.iter().find(|(_, _, n)| *n == name).map(|(t, c, _)| (*t, Some(*c)));
     both.or_else(|| ICMP_TYPES.iter().find(|(_, n)| *n == name).map(|(t, _)| (*t, None)))
 }

@@ -70,11 +70,11 @@ pub struct Packets {
     /// A packet such as 'tcp 10.0.0.5:40000 > 10.0.0.1:80 flags=S'. Repeatable: one after the other, with one connection table
     #[arg(short, long, value_name = "PACKET", conflicts_with_all = ["from", "pcap"])]
     pub packet: Vec<String>,
-    /// First packet of a connection from here: ADDRESS[:PORT][/tcp|udp|sctp|icmp]
+    /// First packet of a connection from here: ADDRESS[:PORT][/tcp|udp|sctp|icmp]. With --from-local it may be left out: routing chooses the source
     #[arg(short = 's', long, value_name = "ENDPOINT", requires = "to", conflicts_with = "pcap")]
     pub from: Option<String>,
     /// ... to here
-    #[arg(short = 'd', long, value_name = "ENDPOINT", requires = "from")]
+    #[arg(short = 'd', long, value_name = "ENDPOINT", conflicts_with_all = ["packet", "pcap"])]
     pub to: Option<String>,
     /// All packets of a capture (pcap, pcapng), or the Nth
     #[arg(long, value_name = "FILE[:N]")]

@@ -87,7 +87,9 @@ const PAGES: &[(&str, &str)] = &[
 pub fn run(out: &Out, code: Option<&str>) -> anyhow::Result<Exit> {
     let Some(code) = code else {
         let mut text = String::new();
-        for (code, page) in PAGES {
+        let mut pages = PAGES.to_vec();
+        pages.sort_unstable();
+        for (code, page) in pages {
             let what = page.split("\n\n").nth(1).unwrap_or_default().replace('\n', " ");
             text.push_str(&format!("{code}\n    {what}\n"));
         }

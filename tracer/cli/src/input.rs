@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use pktwalk_linux::config::{MissingState, NetNsConfig};
 use pktwalk_linux::diag::Severity;
+use pktwalk_linux::netns::NetNs;
 use pktwalk_packet::{MacAddr, Packet};
 use pktwalk_report::Remark;
 use pktwalk_report::assume::{Assumed, defaulted};
@@ -90,6 +91,9 @@ fn socket(text: Option<&str>) -> anyhow::Result<SocketIds> {
     Ok(ids)
 }
 
+/// Where a socket says no source.
+const NO_SOURCE: &str = "0.0.0.0";
+
 /// The packets that the user names.
 fn given(packets: &Packets) -> anyhow::Result<Read> {
     let all = |packets: Vec<Packet>| Read {
@@ -101,8 +105,16 @@ fn given(packets: &Packets) -> anyhow::Result<Read> {
         let direction = if packets.from_local.is_some() { Direction::Sent } else { Direction::Received };
         return Ok(packets::read(&source, Path::new(""), direction)?);
     }
-    if let (Some(from), Some(to)) = (&packets.from, &packets.to) {
-        return Ok(all(vec![packets::between(from, to)?]));
+    match (&packets.from, &packets.to) {
+        (Some(from), Some(to)) => return Ok(all(vec![packets::between(from, to)?])),
+        // The source is chosen when the node is known.
+        (None, Some(to)) if packets.from_local.is_some() => {
+            return Ok(all(vec![packets::between(NO_SOURCE, to)?]));
+        }
+        (None, Some(_)) => {
+            bail!("-d needs -s: only for a packet that is made here (--from-local) the source can be chosen")
+        }
+        (_, None) => {}
     }
     if packets.packet.is_empty() {
         bail!(
@@ -224,6 +236,12 @@ fn read(source: &Source, packets: &Packets, said: &mut Vec<Remark>) -> anyhow::R
             }
             bail!("there is no device {dev}; there is {}", there.join(", "));
         }
+    }
+    if let (Some(to), None, [given], [Entry::Local(socket)]) =
+        (&packets.to, &packets.from, given.as_mut_slice(), entries.as_slice())
+    {
+        let (ns, _) = NetNs::compile(place.config.clone());
+        given.packet = packets::made_here(to, &ns, SocketIds { uid: socket.uid, gid: socket.gid })?;
     }
     let defaults = defaults(&place.config.missing);
     let mut sends: Vec<(CaseSend, Option<String>)> = given

@@ -6,6 +6,7 @@ use pktwalk_linux::hook::Backend;
 use pktwalk_linux::reason::Disposition;
 use pktwalk_live::fuzz::differ::Plan;
 use pktwalk_report::flow::packet_line;
+use pktwalk_report::fold;
 use pktwalk_scenario::compare::{Difference, What};
 use pktwalk_scenario::confirm::{Backends, Confirmation, confirm};
 use pktwalk_scenario::event::{PacketRun, SendRun};
@@ -41,7 +42,7 @@ pub fn run(out: &Out, args: &Verify) -> anyhow::Result<Exit> {
             out.text("\n")?;
         }
         let (text, one) = side_by_side(confirmation);
-        out.text(&text)?;
+        out.text(&fold(&text, out.width()))?;
         exit = exit.worse(one);
     }
     Ok(exit)
@@ -64,7 +65,9 @@ fn side_by_side(confirmation: &Confirmation) -> (String, Exit) {
                 record.and_then(|record| record.request.packets.get(at)).map(|p| packet_line(&p.start));
             let start = start.unwrap_or_default();
             if at == 0 {
-                let _ = writeln!(text, "packet {}: {start}", number + 1);
+                // By its number in a capture, if it is of one.
+                let called = record.map_or(number + 1, |record| record.number as usize);
+                let _ = writeln!(text, "packet {called}: {start}");
             } else {
                 let _ = writeln!(text, "  because of it: {start}");
             }

@@ -9,6 +9,7 @@ use pktwalk_linux::iptables::ast::Policy;
 use pktwalk_linux::trace::{Assumption, CtResult, NeighResult, PacketTrace, RouteCause, RuleVerdict, Step};
 
 use crate::names::Names;
+use crate::sentence::returned_before;
 
 /// Where a step stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,6 +73,13 @@ pub(crate) fn places(packet: &PacketTrace, names: &dyn Names) -> Vec<Place> {
         let depth = if chain.is_some() { stack.len().saturating_sub(1) } else { 0 };
         let shown = interesting(step) || alters(step, names);
         places.push(Place { hook, chain, depth, shown });
+        // A RETURN that leads to a policy which drops has decided.
+        if let Step::ChainPolicy { chain: id, policy: Policy::Drop, .. } = *step
+            && returned_before(packet, index, id, names).is_some()
+            && let Some(place) = places.get_mut(index - 1)
+        {
+            place.shown = true;
+        }
         if shown && chain.is_some() {
             for entered in stack.iter().flat_map(|frame| &frame.entered_by) {
                 if let Some(place) = places.get_mut(*entered) {

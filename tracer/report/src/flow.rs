@@ -6,7 +6,8 @@ use std::net::Ipv4Addr;
 use pktwalk_linux::conntrack::tuple::{CtL4, CtTuple};
 use pktwalk_linux::trace::{Manip, Step};
 use pktwalk_packet::names::{self, is_icmp_query};
-use pktwalk_packet::{EtherType, Ipv4Fields, Packet};
+use pktwalk_packet::spec::print_short;
+use pktwalk_packet::{ArpFields, EtherType, Ipv4Fields, Packet, VlanTag};
 
 /// What a report shows of a packet's headers. Addresses in host byte order.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -139,51 +140,105 @@ impl Flow {
     }
 }
 
-impl fmt::Display for Flow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", protocol(self.protocol), self.ends())?;
+impl Flow {
+    /// Both addresses, without ports.
+    fn addrs(&self) -> String {
+        format!("{} > {}", Ipv4Addr::from(self.src), Ipv4Addr::from(self.dst))
+    }
+
+    /// In the packet mini-language. Of the packet that an error is about, only the ends and the type are told.
+    fn write(&self, f: &mut impl fmt::Write, quoted: bool) -> fmt::Result {
+        let word = names::protocol_name(self.protocol)
+            .filter(|word| ["tcp", "udp", "udplite", "sctp", "icmp"].contains(word));
+        let ends = match self.l4 {
+            L4::Tcp { .. } | L4::Ports { .. } => Some(self.ends()),
+            L4::Icmp { .. } | L4::Fragment(_) => Some(self.addrs()),
+            L4::None => None,
+        };
+        match (word, ends) {
+            (Some(word), Some(ends)) => write!(f, "{word} {ends}")?,
+            _ => {
+                write!(f, "ip {} proto=", self.addrs())?;
+                match names::protocol_name(self.protocol) {
+                    Some(name) => f.write_str(name)?,
+                    None => write!(f, "{}", self.protocol)?,
+                }
+            }
+        }
         match &self.l4 {
+            L4::Tcp { .. } if quoted => Ok(()),
             L4::Tcp { flags, .. } => write!(f, " {}", tcp_flags(*flags)),
+            // The flags were cut off.
+            L4::Ports { .. } if self.protocol == 6 && !quoted => f.write_str(" cut=8"),
             L4::Icmp { icmp_type, code, id, about } => {
-                write!(f, " {}", icmp_name(*icmp_type, *code))?;
-                if is_icmp_query(*icmp_type) {
-                    write!(f, " id {id}")?;
+                match names::icmp_name(*icmp_type, *code) {
+                    Some(name) => write!(f, " {name}")?,
+                    None => write!(f, " type={icmp_type} code={code}")?,
+                }
+                if is_icmp_query(*icmp_type) && !quoted {
+                    write!(f, " id={id}")?;
                 }
                 match about {
-                    Some(about) => write!(f, " about {} {}", protocol(about.protocol), about.ends()),
+                    Some(about) => {
+                        f.write_str(" about (")?;
+                        about.write(f, true)?;
+                        f.write_str(")")
+                    }
                     None => Ok(()),
                 }
             }
-            L4::Fragment(offset) => write!(f, " fragment at {offset}"),
+            L4::Fragment(offset) => write!(f, " off={offset}"),
             L4::Ports { .. } | L4::None => Ok(()),
         }
     }
 }
 
-/// One line for any frame.
-pub fn packet_line(packet: &Packet) -> String {
-    if let Some(flow) = Flow::of(packet) {
-        return flow.to_string();
-    }
-    let l3 = packet.l3();
-    if packet.ethertype() == EtherType::ARP {
-        return arp_line(l3).unwrap_or_else(|| format!("arp, {} bytes, malformed", l3.len()));
-    }
-    match packet.ethertype() {
-        EtherType::IPV4 => format!("ip, {} bytes, malformed", l3.len()),
-        EtherType::IPV6 => format!("ip6, {} bytes", l3.len()),
-        EtherType(other) => format!("ethertype {other:#06x}, {} bytes", l3.len()),
+impl fmt::Display for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, false)
     }
 }
 
+/// One line for any frame, in the packet mini-language: `-p` reads it as a packet of the same line. What tells packets of one flow apart is left
+/// out; [`packet_full`] tells it.
+pub fn packet_line(packet: &Packet) -> String {
+    if packet.ethertype() == EtherType::VLAN
+        && let Some(tag) = VlanTag::of(packet)
+    {
+        let inner = Packet::from_l3(tag.inner, packet.l3().get(4..).unwrap_or(&[]).to_vec());
+        if let Some(line) = untagged_line(&inner) {
+            return format!("{line} vlan={}", tag.id);
+        }
+    }
+    untagged_line(packet).unwrap_or_else(|| {
+        let (ethertype, len) = (packet.ethertype().0, packet.l3().len());
+        let len = if len == 0 { String::new() } else { format!(" len={len}") };
+        format!("raw ethertype={ethertype:#06x}{len}")
+    })
+}
+
+fn untagged_line(packet: &Packet) -> Option<String> {
+    match packet.ethertype() {
+        EtherType::ARP => arp_line(packet.l3()),
+        _ => Flow::of(packet).map(|flow| flow.to_string()),
+    }
+}
+
+/// Everything about a frame, in the packet mini-language: `-p` reads it as the very same packet, but for a long payload, of which only the length
+/// is told.
+pub fn packet_full(packet: &Packet) -> String {
+    print_short(packet)
+}
+
 fn arp_line(l3: &[u8]) -> Option<String> {
-    let addr =
-        |at: usize| -> Option<Ipv4Addr> { Some(<[u8; 4]>::try_from(l3.get(at..at + 4)?).ok()?.into()) };
-    let (sender, target) = (addr(14)?, addr(24)?);
-    Some(match l3.get(7)? {
-        1 => format!("arp who-has {target} tell {sender}"),
-        2 => format!("arp reply {sender} is-at {}", pktwalk_packet::MacAddr(l3.get(8..14)?.try_into().ok()?)),
-        other => format!("arp operation {other}"),
+    let arp = ArpFields::parse(l3)?;
+    let (sender, target) = (Ipv4Addr::from(arp.sender), Ipv4Addr::from(arp.target));
+    let ends = format!("arp {sender} > {target}");
+    let sha = arp.sender_mac;
+    Some(match arp.operation {
+        1 => format!("{ends} op=request sha={sha}"),
+        2 => format!("{ends} op=reply sha={sha} tha={}", arp.target_mac),
+        other => format!("{ends} op={other} sha={sha} tha={}", arp.target_mac),
     })
 }
 
@@ -231,7 +286,7 @@ fn tcp_flags(flags: u8) -> String {
         (0x80, "CWR"),
     ];
     let names: Vec<&str> = NAMES.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name).collect();
-    if names.is_empty() { "no flags".to_owned() } else { names.join(",") }
+    if names.is_empty() { "flags=none".to_owned() } else { names.join(",") }
 }
 
 /// The name that iptables gives an ICMP type and code, or the numbers.
@@ -243,6 +298,7 @@ pub fn icmp_name(icmp_type: u8, code: u8) -> String {
 mod tests {
     use super::*;
     use crate::testing::{icmp_unreachable, tcp_syn};
+    use pktwalk_packet::spec::parse;
 
     #[test]
     fn tcp_and_what_icmp_says_about_it() {
@@ -251,8 +307,49 @@ mod tests {
         let error = icmp_unreachable([10, 0, 0, 254], [10, 0, 0, 1], 1, &syn);
         assert_eq!(
             packet_line(&error),
-            "icmp 10.0.0.254 > 10.0.0.1 host-unreachable about tcp 10.0.0.1:40000 > 10.0.0.2:80"
+            "icmp 10.0.0.254 > 10.0.0.1 host-unreachable about (tcp 10.0.0.1:40000 > 10.0.0.2:80)"
         );
+    }
+
+    /// What is printed can be read again, and prints as itself.
+    fn again(packet: &Packet) {
+        for print in [packet_line, packet_full] {
+            let line = print(packet);
+            let read = parse(&line).unwrap_or_else(|error| panic!("{line}: {error}"));
+            assert_eq!(print(&read), line);
+        }
+    }
+
+    #[test]
+    fn lines_are_read_again() {
+        for text in [
+            "tcp 10.0.0.1:1 > 10.0.0.2:2 flags=SAE mss=1460 df len=3",
+            "tcp 10.0.0.1:1 > 10.0.0.2:2 flags=none",
+            "udp 10.0.0.1:1 > 10.0.0.2:2 vlan=5 smac=02:00:00:00:00:01 dmac=02:00:00:00:00:02",
+            "udplite 10.0.0.1:1 > 10.0.0.2:2 len=1",
+            "udp 10.0.0.1 > 10.0.0.2 off=1480 len=8",
+            "ip 10.0.0.1 > 10.0.0.2 proto=gre off=8 len=8",
+            "ip 10.0.0.1 > 10.0.0.2 proto=dccp len=16",
+            "ip 10.0.0.1 > 10.0.0.2 proto=99",
+            "icmp 10.0.0.1 > 10.0.0.2 type=echo-request id=7 seq=2 data=616263",
+            "icmp 10.0.0.1 > 10.0.0.2 type=200 code=7",
+            "icmp 10.0.0.1 > 10.0.0.2 type=3 about (icmp 10.0.0.2 > 10.0.0.1 type=echo-reply id=1 seq=1)",
+            "icmp 10.0.0.1 > 10.0.0.2 type=11 about (udp 10.0.0.2 > 10.0.0.1 off=8 len=8)",
+            "arp 10.0.0.1 > 10.0.0.2 sha=02:00:00:00:00:01",
+            "arp 10.0.0.1 > 10.0.0.2 op=reply sha=02:00:00:00:00:01 tha=02:00:00:00:00:02",
+            "raw ethertype=0x86dd len=40",
+            "raw ethertype=0x88cc",
+        ] {
+            let packet = parse(text).unwrap();
+            again(&packet);
+            assert_eq!(parse(&packet_full(&packet)).unwrap(), packet, "{text}");
+            for len in 0..packet.l3().len() {
+                let mut cut = packet.clone();
+                cut.set_l3(&packet.l3()[..len]);
+                again(&cut);
+                again(&cut.with_missing(packet.l3().len() - len));
+            }
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use pktwalk_packet::Packet;
 use serde::Serialize;
 
 use crate::assume::{Assumed, assumed};
-use crate::flow::{packet_line, tuple_line};
+use crate::flow::{packet_full, tuple_line};
 use crate::json_step::{JsonStep, hook_name, json_step};
 use crate::names::Names;
 use crate::record::{Connection, Remark, SendRecord, WalkRecord};
@@ -94,7 +94,7 @@ pub struct Place {
 /// A packet.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct PacketEntry {
-    /// One line for people.
+    /// One line in the packet mini-language: `-p` reads it.
     pub text: String,
     /// Every byte, from the link-layer header on if there is one.
     pub hex: String,
@@ -105,7 +105,7 @@ pub struct PacketEntry {
 pub struct Frame {
     /// The device.
     pub dev: String,
-    /// One line for people.
+    /// One line in the packet mini-language: `-p` reads it.
     pub packet: String,
     /// Every byte, from the link-layer header on if there is one.
     pub hex: String,
@@ -224,7 +224,7 @@ fn walk(record: &WalkRecord, position: usize, names: &dyn Names) -> Walk {
         .iter()
         .map(|(dev, frame)| Frame {
             dev: names.device(*dev),
-            packet: packet_line(frame),
+            packet: packet_full(frame),
             hex: hex(frame.bytes()),
         })
         .collect();
@@ -277,7 +277,7 @@ fn nothing(names: &dyn Names) -> Walk {
 }
 
 fn packet_entry(packet: &Packet) -> PacketEntry {
-    PacketEntry { text: packet_line(packet), hex: hex(packet.bytes()) }
+    PacketEntry { text: packet_full(packet), hex: hex(packet.bytes()) }
 }
 
 /// The hook of the last step that ran at one.

@@ -3,7 +3,8 @@
 use pktwalk_linux::hook::Hook;
 use pktwalk_linux::iptables::ast::Policy;
 use pktwalk_linux::trace::{
-    BridgeDecision, CtResult, Manip, NeighResult, RecordedStep, RouteCause, RouteResult, RuleVerdict, Step,
+    BridgeDecision, CtResult, Manip, MssChange, NeighResult, RecordedStep, RouteCause, RouteResult,
+    RuleVerdict, Step,
 };
 use serde::Serialize;
 
@@ -44,6 +45,17 @@ pub struct NetfilterStep {
     pub spec: Option<String>,
     /// Where it was read.
     pub source: Option<String>,
+    /// The maximum segment size of a TCP packet, where the rule changed it.
+    pub mss: Option<JsonMss>,
+}
+
+/// A change of the maximum segment size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct JsonMss {
+    /// Before; null if the packet announced none.
+    pub old: Option<u16>,
+    /// After.
+    pub new: u16,
 }
 
 /// One step. `kind` tells which; the other fields depend on it.
@@ -248,6 +260,7 @@ pub(crate) fn json_step(recorded: &RecordedStep, walk: &WalkRecord, names: &dyn 
             mark: recorded.mark,
             spec: None,
             source: source(chain.location),
+            mss: None,
         }
     };
     match recorded.step {
@@ -291,6 +304,7 @@ pub(crate) fn json_step(recorded: &RecordedStep, walk: &WalkRecord, names: &dyn 
                 mark,
                 spec: Some(rule.spec),
                 source: source(rule.location),
+                mss: recorded.mss.map(|MssChange { old, new }| JsonMss { old, new }),
             })
         }
         Step::ChainEnd { hook, chain, passed } => {

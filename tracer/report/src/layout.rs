@@ -169,6 +169,48 @@ impl Paper {
     }
 }
 
+/// Breaks the lines of a text that are longer than `width` at their spaces. What is broken off stands a little deeper than the line began, and
+/// behind a label at its start (`  =  `, `  !  model:  `): what comes after two spaces.
+pub fn fold(text: &str, width: usize) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let (line, end) = match line.strip_suffix('\n') {
+            Some(line) => (line, "\n"),
+            None => (line, ""),
+        };
+        if line.chars().count() <= width {
+            out.push_str(line);
+        } else {
+            let indent = line.len() - line.trim_start().len();
+            let label = line.get(..indent + 12).unwrap_or(line).rfind("  ").map_or(0, |at| at + 2);
+            let hang = (label.max(indent) + 2).min(width / 2);
+            let (head, body) = line.split_at(indent);
+            let pieces =
+                wrap_words(body, width.saturating_sub(indent).max(16), width.saturating_sub(hang).max(16));
+            out.push_str(head);
+            out.push_str(&pieces.join(&format!("\n{}", " ".repeat(hang))));
+        }
+        out.push_str(end);
+    }
+    out
+}
+
+/// Words of a text in lines, spaces between them as they are.
+fn wrap_words(text: &str, first: usize, rest: usize) -> Vec<String> {
+    let mut lines: Vec<String> = vec![String::new()];
+    for word in text.split_inclusive(' ') {
+        let room = if lines.len() == 1 { first } else { rest };
+        let have = lines.last().map_or(0, |line| line.chars().count());
+        if have > 0 && have + word.trim_end().chars().count() > room {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push_str(word);
+        }
+    }
+    lines.into_iter().map(|line| line.trim_end().to_owned()).collect()
+}
+
 /// Breaks text into lines: the first of `first` columns, the others of `rest`. Options stay with their values while these fit.
 fn wrap(text: &str, first: usize, rest: usize) -> Vec<String> {
     let mut lines: Vec<String> = vec![String::new()];
@@ -268,6 +310,15 @@ mod tests {
             paper.finish(),
             "  1  -p tcp -j DROP      iptables-save:9\n  2  -p tcp -m tcp --dport 8080 -m mark\n     --mark 0x1 -j DROP iptables-save:10\n"
                 .replace("DROP iptables-save:10", "DROP\n                        iptables-save:10")
+        );
+    }
+
+    #[test]
+    fn long_lines_are_folded_behind_their_labels() {
+        let text = "packet 1\n  =  filter FORWARD rule 1 ACCEPT and more\n  !  model:  aaaa bbbb cccc dddd eeee\nshort\n";
+        assert_eq!(
+            fold(text, 30),
+            "packet 1\n  =  filter FORWARD rule 1\n       ACCEPT and more\n  !  model:  aaaa bbbb cccc\n               dddd eeee\nshort\n"
         );
     }
 

@@ -19,6 +19,7 @@ mod testing;
 pub mod text;
 
 pub use json_step::{JsonStep, NetfilterStep};
+pub use layout::fold;
 pub use names::{ChainName, Described, Location, Names, RuleName};
 pub use netns_names::NetNsNames;
 pub use record::{Connection, Remark, SendRecord, WalkRecord};

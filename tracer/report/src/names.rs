@@ -81,6 +81,8 @@ pub trait Names {
     fn rule(&self, rule: RuleId) -> RuleName;
     /// The match at this 0-based position of a rule, such as `-m time --timestart 08:00:00`.
     fn rule_match(&self, rule: RuleId, position: u16) -> String;
+    /// The first set that the rule asks for and that is not there.
+    fn missing_set(&self, rule: RuleId) -> Option<String>;
     /// Route.
     fn route(&self, route: RouteId) -> Described;
     /// Routing rule.

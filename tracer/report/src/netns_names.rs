@@ -9,7 +9,7 @@ use pktwalk_linux::fib::{TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN, scope};
 use pktwalk_linux::hook::{Backend, Family, TableName};
 use pktwalk_linux::ids::{ChainId, DevId, RouteId, RoutingRuleId, RuleId, SetId, SourceLine};
 use pktwalk_linux::iptables;
-use pktwalk_linux::iptables::ast::Target;
+use pktwalk_linux::iptables::ast::{Match, Target};
 use pktwalk_linux::netns::NetNs;
 
 use crate::flow::protocol;
@@ -93,6 +93,16 @@ impl Names for NetNsNames<'_> {
         written
             .and_then(|rule| rule.matches.get(usize::from(position)))
             .map_or_else(|| format!("match {}", position + 1), |m| iptables::print_match(m, Family::V4))
+    }
+
+    fn missing_set(&self, rule: RuleId) -> Option<String> {
+        let rule = self.ns.netfilter.rule_ast(&self.ns.config, rule)?;
+        rule.matches.iter().find_map(|m| match m {
+            Match::Set(set) if self.ns.config.sets.iter().all(|there| there.name != set.name) => {
+                Some(set.name.clone())
+            }
+            _ => None,
+        })
     }
 
     fn route(&self, route: RouteId) -> Described {

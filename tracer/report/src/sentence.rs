@@ -3,12 +3,13 @@
 use std::net::Ipv4Addr;
 
 use pktwalk_linux::hook::Hook;
-use pktwalk_linux::ids::RuleId;
+use pktwalk_linux::ids::{ChainId, RuleId};
+use pktwalk_linux::limits;
 use pktwalk_linux::reason::{Because, Disposition, DropCode, End, Locus};
-use pktwalk_linux::trace::{PacketTrace, RouteResult, Step};
+use pktwalk_linux::trace::{PacketTrace, RouteResult, RuleVerdict, Step};
 
 use crate::flow::{Flow, endpoint, packet_line, protocol};
-use crate::names::Names;
+use crate::names::{Names, RuleName};
 
 /// The stable code of an end; empty for packets that arrived.
 pub fn code(end: &End) -> &'static str {
@@ -24,6 +25,30 @@ pub(crate) fn last_flow(packet: &PacketTrace) -> Option<Flow> {
     Some(flow)
 }
 
+/// The rule of a built-in chain whose RETURN led to the policy of that chain.
+pub(crate) fn returned(packet: &PacketTrace, chain: ChainId, names: &dyn Names) -> Option<RuleName> {
+    let policy = packet
+        .steps
+        .iter()
+        .rposition(|recorded| matches!(recorded.step, Step::ChainPolicy { chain: of, .. } if of == chain))?;
+    returned_before(packet, policy, chain, names)
+}
+
+/// As [`returned`], of the policy at this step.
+pub(crate) fn returned_before(
+    packet: &PacketTrace,
+    policy: usize,
+    chain: ChainId,
+    names: &dyn Names,
+) -> Option<RuleName> {
+    match packet.steps.get(policy.checked_sub(1)?)?.step {
+        Step::Rule { rule, verdict: RuleVerdict::Return, .. } => {
+            Some(names.rule(rule)).filter(|rule| rule.chain_id == chain)
+        }
+        _ => None,
+    }
+}
+
 /// Where it was decided, in a few words: `node-b, filter FORWARD`. Empty where there is no one place.
 pub(crate) fn place(end: &End, names: &dyn Names) -> String {
     let at = match (end.locus, end.because) {
@@ -36,6 +61,7 @@ pub(crate) fn place(end: &End, names: &dyn Names) -> String {
                 | DropCode::MasqueradeDeviceChanged
                 | DropCode::CtDrop,
             ) => format!("nat {hook}"),
+            Some(DropCode::RerouteFailed) => format!("routing {hook}"),
             _ => format!("conntrack {hook}"),
         },
         (Some(Locus::Route(_) | Locus::RoutingRule(_)), _) => "routing".to_owned(),
@@ -74,7 +100,7 @@ pub fn sentence(packet: &PacketTrace, names: &dyn Names) -> String {
         Disposition::Delivered => delivered(packet, names),
         Disposition::Consumed => consumed(packet),
         Disposition::Loop => "the packet came by the same place in the same shape again".to_owned(),
-        Disposition::LimitReached => "a bound of the walk was reached".to_owned(),
+        Disposition::LimitReached => bound(packet, end),
         Disposition::Unknown => match end.because {
             Some(because) => unknown(because, names),
             None => "something that is not modelled could have decided".to_owned(),
@@ -86,13 +112,43 @@ pub fn sentence(packet: &PacketTrace, names: &dyn Names) -> String {
     }
 }
 
+/// Which bound of the walk was reached.
+fn bound(packet: &PacketTrace, end: &End) -> String {
+    match (end.locus, packet.steps.last().map(|recorded| recorded.step)) {
+        (Some(Locus::Rule { .. }), _) => {
+            format!("a bound of the walk: chains jump deeper than {}", limits::JUMP_DEPTH)
+        }
+        (
+            _,
+            Some(
+                Step::ChainEnter { hook, .. }
+                | Step::Rule { hook, .. }
+                | Step::ChainEnd { hook, .. }
+                | Step::ChainPolicy { hook, .. },
+            ),
+        ) => {
+            format!("a bound of the walk: more than {} rules are looked at in {hook}", limits::RULES_PER_HOOK)
+        }
+        _ => format!(
+            "a bound of the walk: the packet and those made because of it came by more than {} times",
+            limits::VISITS
+        ),
+    }
+}
+
 fn forwarded(packet: &PacketTrace, names: &dyn Names) -> String {
     match packet.frames.as_slice() {
         [] => "sent".to_owned(),
         [(dev, frame)] => {
             let (first, last) = (packet_line(&packet.start), packet_line(frame));
             let dev = names.device(*dev);
-            if first == last { format!("out by {dev}") } else { format!("out by {dev} as {last}") }
+            // A packet of the node's own is not forwarded, though it is called so: it leaves.
+            let made = if packet.in_dev.is_none() { "made here, " } else { "" };
+            if first == last {
+                format!("{made}out by {dev}")
+            } else {
+                format!("{made}out by {dev} as {last}")
+            }
         }
         [(dev, _), rest @ ..] => {
             if rest.iter().all(|(other, _)| other == dev) {
@@ -153,7 +209,8 @@ fn unknown(because: Because, names: &dyn Names) -> String {
             format!("{} asks for a set that is not modelled: {}", rule_at(rule), names.set(set).text)
         }
         Because::Set { rule, set: None } => {
-            format!("{} asks for a set that is not in the bundle", rule_at(rule))
+            let which = names.missing_set(rule).map(|set| format!(": {set}")).unwrap_or_default();
+            format!("{} asks for a set that is not in the bundle{which}", rule_at(rule))
         }
         Because::State(position) => {
             format!("it meets something that is not modelled: {}", names.unmodelled(position).text)
@@ -192,6 +249,7 @@ fn area(code: DropCode) -> &'static str {
         | DropCode::BadIpChecksum
         | DropCode::BadIpOptions
         | DropCode::SourceRouteRefused
+        | DropCode::UnicastInL2Multicast
         | DropCode::BadMacSource => "receive",
         DropCode::RpFilterStrict
         | DropCode::RpFilterNoRoute
@@ -209,13 +267,10 @@ fn area(code: DropCode) -> &'static str {
         | DropCode::RoutingRuleBlackhole
         | DropCode::ForwardingOff
         | DropCode::RerouteFailed
+        | DropCode::NoMulticastMember
         | DropCode::NoOutputRoute => "routing",
         DropCode::MulticastTtl | DropCode::MessageTooLong => "sending",
-        DropCode::TtlExpired
-        | DropCode::FragNeeded
-        | DropCode::LinkBroadcastForward
-        | DropCode::UnicastInL2Multicast
-        | DropCode::NoMulticastMember => "forwarding",
+        DropCode::TtlExpired | DropCode::FragNeeded | DropCode::LinkBroadcastForward => "forwarding",
         DropCode::NoSocket
         | DropCode::NoSocketBroadcast
         | DropCode::NoPingSocket
@@ -267,7 +322,19 @@ fn freed(code: DropCode, end: &End, packet: &PacketTrace, names: &dyn Names) -> 
                 _ => (String::new(), Hook::Forward),
             };
             let chain = if chain.is_empty() { hook.name().to_owned() } else { chain };
-            format!("no rule of chain {chain} decided, and its policy is DROP")
+            let by = match end.locus {
+                Some(Locus::Policy { chain, .. }) => returned(packet, chain, names),
+                _ => None,
+            };
+            match by {
+                Some(rule) => {
+                    format!(
+                        "rule {} of chain {chain} returns, and the policy of the chain is DROP",
+                        rule.position
+                    )
+                }
+                None => format!("no rule of chain {chain} decided, and its policy is DROP"),
+            }
         }
         DropCode::Hotdrop => {
             format!("{} could not read a header that it needs, which drops the packet", rule())
@@ -377,7 +444,10 @@ fn freed(code: DropCode, end: &End, packet: &PacketTrace, names: &dyn Names) -> 
         }
         DropCode::BridgeNoPort => "no port of the bridge may have the frame".to_owned(),
         DropCode::BadMacSource => "the source hardware address is one that no frame may have".to_owned(),
-        DropCode::NoOutputRoute => format!("no route to {} for a packet made here", dst()),
+        DropCode::NoOutputRoute => match route() {
+            by if by.is_empty() => format!("no route to {} for a packet made here", dst()),
+            by => format!("no route to {} for a packet made here: {by}", dst()),
+        },
         DropCode::ArpIgnored => "ARP that is not answered".to_owned(),
     }
 }

@@ -4,7 +4,8 @@ use pktwalk_linux::iptables::ast::Policy;
 use pktwalk_linux::reason::Because;
 use pktwalk_linux::skb::{CtInfo, MadeBy};
 use pktwalk_linux::trace::{
-    BridgeDecision, CtResult, Manip, NeighResult, PacketTrace, RouteCause, RouteResult, RuleVerdict, Step,
+    BridgeDecision, CtResult, Manip, MssChange, NeighResult, PacketTrace, RouteCause, RouteResult,
+    RuleVerdict, Step,
 };
 
 use crate::assume::assumed;
@@ -90,6 +91,12 @@ pub(crate) fn words(
             }
             if mark_before != mark {
                 words.change = Some(format!("mark {mark_before:#x} -> {mark:#x}"));
+            }
+            if let Some(MssChange { old, new }) = packet.steps[index].mss {
+                words.change = Some(match old {
+                    Some(old) => format!("mss {old} -> {new}"),
+                    None => format!("mss {new} added"),
+                });
             }
             words
         }

@@ -96,6 +96,10 @@ impl Names for Table {
         "-m time --timestart 08:00:00".to_owned()
     }
 
+    fn missing_set(&self, _: RuleId) -> Option<String> {
+        Some("allowed".to_owned())
+    }
+
     fn route(&self, route: RouteId) -> Described {
         Described { text: self.routes[route.index()].to_owned(), location: at("ip-route.json", 1) }
     }
@@ -279,7 +283,8 @@ pub(crate) fn rejected_after_dnat(names: &Table) -> SendRecord {
         rule(forward, TableName::Filter, "GUARD", 2, 1, RuleVerdict::Drop),
         Step::Made { by: MadeBy::RejectIcmp },
     ];
-    let steps = steps.into_iter().map(|step| RecordedStep { step, mark: 0x10 }).collect();
+    let steps =
+        steps.into_iter().map(|step| RecordedStep { mark: 0x10, ..RecordedStep::from(step) }).collect();
     let error = icmp_unreachable([198, 51, 100, 7], [203, 0, 113, 5], 3, &syn);
     let child = PacketTrace {
         parent: Some(0),
@@ -309,7 +314,7 @@ pub(crate) fn rejected_after_dnat(names: &Table) -> SendRecord {
             Step::Xmit { dev: eth0 },
         ]
         .into_iter()
-        .map(|step| RecordedStep { step, mark: 0 })
+        .map(|step| RecordedStep::from(step))
         .collect(),
         frames: vec![(eth0, error)],
         end: Some(End::plain(Disposition::Forwarded)),

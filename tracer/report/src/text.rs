@@ -9,12 +9,13 @@ use pktwalk_linux::reason::{Because, Disposition, Locus};
 use pktwalk_linux::skb::MadeBy;
 use pktwalk_linux::trace::{PacketTrace, RuleVerdict, Step};
 
+use crate::assume::assumed;
 use crate::chains::{Place, places};
-use crate::flow::{Flow, packet_line};
+use crate::flow::{Flow, packet_full, packet_line};
 use crate::layout::{Line, Paper, Tone};
 use crate::names::Names;
 use crate::record::{Remark, SendRecord, WalkRecord};
-use crate::sentence::{code, last_flow, place, sentence};
+use crate::sentence::{code, last_flow, place, returned, sentence};
 use crate::steps::{made_by, words};
 
 /// How much is told.
@@ -56,9 +57,11 @@ pub fn render(send: &SendRecord, remarks: &[Remark], names: &dyn Names, options:
     if options.detail == Detail::Minimal {
         writer.verdict(&mut paper, &send.request, 0, 0, &number);
         writer.decided_by(&mut paper, &send.request, 0, 2);
+        writer.assumptions(&mut paper, &send.request, 2);
         if let Some(reply) = &send.reply {
             writer.verdict(&mut paper, reply, 0, 0, "reply: ");
             writer.decided_by(&mut paper, reply, 0, 2);
+            writer.assumptions(&mut paper, reply, 2);
         }
         writer.remarks(&mut paper, remarks);
         return paper.finish();
@@ -107,6 +110,27 @@ impl Writer<'_> {
         );
     }
 
+    /// What the verdict on the given packet rests on, in one line.
+    fn assumptions(&self, paper: &mut Paper, walk: &WalkRecord, indent: usize) {
+        let mut texts: Vec<String> = Vec::new();
+        for recorded in walk.packets.first().into_iter().flat_map(|packet| &packet.steps) {
+            if let Step::Assumed(assumption) = recorded.step {
+                let text = assumed(assumption, self.names).text;
+                if !texts.contains(&text) {
+                    texts.push(text);
+                }
+            }
+        }
+        if !texts.is_empty() {
+            paper.line(&Line::new(indent, Tone::Unsure, texts.join("; ")).label(Tone::Dim, "assumed"));
+        }
+    }
+
+    /// The packet in a line, or in full where everything is told.
+    fn packet_text(&self, packet: &pktwalk_packet::Packet) -> String {
+        if self.options.detail == Detail::Full { packet_full(packet) } else { packet_line(packet) }
+    }
+
     /// The rule, policy or route that decided, as its tool prints it.
     fn decided_by(&self, paper: &mut Paper, walk: &WalkRecord, position: usize, indent: usize) {
         let Some(end) = walk.packets.get(position).and_then(|packet| packet.end.as_ref()) else { return };
@@ -143,16 +167,18 @@ impl Writer<'_> {
             return;
         }
         match end.locus {
-            Some(Locus::Policy { chain, .. }) => {
-                let chain = self.names.chain(chain);
+            Some(Locus::Policy { chain: id, .. }) => {
+                let chain = self.names.chain(id);
+                let returned = walk.packets.get(position).and_then(|packet| returned(packet, id, self.names));
+                let after = match returned {
+                    Some(rule) => format!("after rule {} of {}", rule.position, chain.rules),
+                    None => format!("after {} rules", chain.rules),
+                };
                 paper.line(
                     &Line::new(
                         indent,
                         Tone::Plain,
-                        format!(
-                            "table {}, chain {}: DROP, after {} rules",
-                            chain.table, chain.chain, chain.rules
-                        ),
+                        format!("table {}, chain {}: DROP, {after}", chain.table, chain.chain),
                     )
                     .label(Tone::Dim, "policy ")
                     .note(location(chain.location)),
@@ -208,7 +234,7 @@ impl Writer<'_> {
             None => "made here".to_owned(),
         };
         paper.line(
-            &Line::new(indent, Tone::Plain, format!("{}, {from}", packet_line(&packet.start)))
+            &Line::new(indent, Tone::Plain, format!("{}, {from}", self.packet_text(&packet.start)))
                 .label(Tone::Dim, "packet "),
         );
         if let (Some(first), Some(last)) = (Flow::of(&packet.start), last_flow(packet)) {
@@ -238,7 +264,7 @@ impl Writer<'_> {
                     format!(
                         "{}: {}, {}",
                         made_by(made.made_by),
-                        packet_line(&made.start),
+                        self.packet_text(&made.start),
                         end.to_lowercase()
                     ),
                 )
@@ -257,7 +283,7 @@ impl Writer<'_> {
             paper.blank();
             let indent = indent + 2;
             paper.line(
-                &Line::new(indent, Tone::Head, packet_line(&made.start))
+                &Line::new(indent, Tone::Head, self.packet_text(&made.start))
                     .label(Tone::Head, format!("{}:", made_by(made.made_by))),
             );
             self.packet(paper, walk, child, indent);

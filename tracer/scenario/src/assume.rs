@@ -7,14 +7,17 @@
 //! | `backend=legacy` or `nft` | which backend the rules run on |
 //! | `backend-order=nft,legacy` or `legacy,nft` | whose rules run first at a hook |
 //! | `net.KEY=VALUE` | a setting, as sysctl names it |
-//! | `ignore=WORDS` | what is there but not modelled, and whose name holds these words, lets every packet pass unchanged |
+//! | `ignore=WORDS` | what is there but not modelled, and whose name holds these words, lets every packet pass unchanged: a rule with such a match matches nothing, such a target does nothing |
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use pktwalk_linux::config::{DeviceKind, MissingState, Neighbour, NetNsConfig, NudState};
 use pktwalk_linux::diag::Severity;
-use pktwalk_linux::hook::Backend;
+use pktwalk_linux::hook::{Backend, Family};
 use pktwalk_linux::ids::SourceLine;
+use pktwalk_linux::iptables;
+use pktwalk_linux::iptables::ast::{Match, Rule, StatisticMatch, Target};
 use pktwalk_report::Remark;
 use thiserror::Error;
 
@@ -149,12 +152,80 @@ fn ignore(config: &mut NetNsConfig, value: &str) -> Result<String, String> {
         }
         !hit
     });
-    if gone.is_empty() {
-        let there: Vec<&str> = config.unmodelled.iter().map(|state| state.what.as_str()).collect();
-        let there = if there.is_empty() { "nothing".to_owned() } else { there.join("; ") };
+    let rules = ignore_in_rules(config, value);
+    if gone.is_empty() && rules == 0 {
+        let mut there: Vec<String> = config.unmodelled.iter().map(|state| state.what.clone()).collect();
+        for words in unmodelled_in_rules(config) {
+            if !there.contains(&words) {
+                there.push(words);
+            }
+        }
+        let more = there.len().saturating_sub(TOLD);
+        there.truncate(TOLD);
+        let mut there = if there.is_empty() { "nothing".to_owned() } else { there.join("; ") };
+        if more > 0 {
+            there.push_str(&format!("; and {more} more"));
+        }
         return Err(format!("nothing that is not modelled is called so; there is: {there}"));
     }
-    Ok(format!("{} lets every packet pass unchanged", gone.join("; ")))
+    let mut said = Vec::new();
+    if !gone.is_empty() {
+        said.push(format!("{} lets every packet pass unchanged", gone.join("; ")));
+    }
+    if rules > 0 {
+        said.push(format!(
+            "rules that ask for '{value}' match nothing, targets called so do nothing: {rules}"
+        ));
+    }
+    Ok(said.join("; "))
+}
+
+/// Things that are there which an error lists.
+const TOLD: usize = 10;
+
+fn rules_of(config: &mut NetNsConfig) -> impl Iterator<Item = &mut Rule> {
+    let tables = config.rulesets.iter_mut().flat_map(|ruleset| &mut Arc::make_mut(&mut ruleset.save).tables);
+    tables.flat_map(|table| &mut table.chains).flat_map(|chain| &mut chain.rules)
+}
+
+/// Matches and targets that are not modelled, in their words.
+fn unmodelled_in_rules(config: &mut NetNsConfig) -> Vec<String> {
+    let words = |rule: &mut Rule| {
+        let mut words: Vec<String> = rule
+            .matches
+            .iter()
+            .filter(|one| matches!(one, Match::Unmodelled(_)))
+            .map(|one| iptables::print_match(one, Family::V4))
+            .collect();
+        if matches!(rule.target, Target::Unmodelled(_)) {
+            words.push(iptables::print_target(&rule.target, Family::V4));
+        }
+        words
+    };
+    rules_of(config).flat_map(words).collect()
+}
+
+/// Rules stay at their places; what they ask for becomes a match that never holds, on any backend.
+fn ignore_in_rules(config: &mut NetNsConfig, value: &str) -> usize {
+    let mut changed = 0;
+    for rule in rules_of(config) {
+        let asks = |one: &Match| {
+            matches!(one, Match::Unmodelled(_)) && iptables::print_match(one, Family::V4).contains(value)
+        };
+        let before = rule.matches.len();
+        rule.matches.retain(|one| !asks(one));
+        if rule.matches.len() < before {
+            rule.matches.insert(0, Match::Statistic(StatisticMatch::Random { not: false, threshold: 0 }));
+            changed += 1;
+        }
+        if matches!(rule.target, Target::Unmodelled(_))
+            && iptables::print_target(&rule.target, Family::V4).contains(value)
+        {
+            rule.target = Target::None;
+            changed += 1;
+        }
+    }
+    changed
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use pktwalk_linux::iptables::ast::Policy;
 use pktwalk_packet::checksum::checksum;
 use pktwalk_packet::{EtherType, Ipv4Fields, Packet};
 
-use crate::case::{Case, Entry};
+use crate::case::{Case, CaseSend, Entry};
 use crate::compare::{Difference, compare};
 use crate::engine::EngineError;
 use crate::event::EngineRun;
@@ -52,7 +52,9 @@ pub fn with_replies(case: &Case) -> Result<Case, EngineError> {
     let mut out = Case { sends: Vec::new(), replies: false, ..case.clone() };
     for (index, send) in case.sends.iter().enumerate() {
         out.sends.push(send.clone());
-        out.sends.extend(model.replies.remove(&index));
+        // Of a capture, the reply is called as the packet that it answers.
+        let reply = model.replies.remove(&index).map(|reply| CaseSend { number: send.number, ..reply });
+        out.sends.extend(reply);
     }
     Ok(out)
 }

@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 
 use pktwalk_capture::{CapturedFrame, Passage};
 use pktwalk_linux::diag::Severity;
+use pktwalk_linux::fib::FlowKey;
+use pktwalk_linux::netns::NetNs;
+use pktwalk_linux::walk::source_for;
 use pktwalk_packet::{EtherType, Ipv4Fields, MacAddr, Packet};
 use pktwalk_report::{Location, Remark};
 use thiserror::Error;
 
-use crate::file::PacketSource;
+use crate::file::{PacketSource, SocketIds};
 use crate::offload::fill_in_checksum;
 
 /// Bytes that a capture may have: it is held in memory.
@@ -120,6 +123,9 @@ fn end(text: &str) -> Result<End, PacketError> {
     if rest.starts_with('[') {
         return Err(fail("IPv6 is not walked yet".to_owned()));
     }
+    if rest.matches(':').count() > 1 {
+        return Err(fail("IPv6 is not walked yet".to_owned()));
+    }
     let (addr, port) = match rest.split_once(':') {
         Some((addr, port)) => (addr, Some(port)),
         None => (rest, None),
@@ -164,6 +170,28 @@ pub fn between(from: &str, to: &str) -> Result<Packet, PacketError> {
         source.port.unwrap_or(SOURCE_PORT),
         dest.addr
     ))
+}
+
+/// As [`between`], of a socket that says no source: the address that routing chooses. 0.0.0.0 stays where there is no route, and the walk says
+/// so.
+///
+/// # Errors
+/// As [`between`].
+pub fn made_here(to: &str, ns: &NetNs, socket: SocketIds) -> Result<Packet, PacketError> {
+    let packet = between("0.0.0.0", to)?;
+    let Ok(ip) = Ipv4Fields::parse(packet.l3()) else { return Ok(packet) };
+    let port = |at: usize| {
+        let at = usize::from(ip.header_len) + at;
+        packet.l3().get(at..at + 2).map_or(0, |bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
+    };
+    // Where ports would be, the kernel's key holds ICMP's type and code.
+    let (sport, dport) = if ip.protocol == 1 { (0, port(0)) } else { (port(0), port(2)) };
+    let uid = socket.uid.unwrap_or(0);
+    let key = FlowKey { dst: ip.dst, protocol: ip.protocol, sport, dport, uid, ..FlowKey::default() };
+    match source_for(ns, key) {
+        Some(source) => between(&Ipv4Addr::from(source).to_string(), to),
+        None => Ok(packet),
+    }
 }
 
 /// A packet in the mini-language.

@@ -156,6 +156,8 @@ pub(crate) fn run_chain<S: Sink>(
                 continue;
             }
             op => {
+                // What a target leads to is told behind its rule.
+                let place = cx.sink.here();
                 let effect = targets::run(cx, at, skb, id, op);
                 let verdict = match effect {
                     Effect::Continue | Effect::CtMark { .. } => RuleVerdict::Continue,
@@ -164,7 +166,9 @@ pub(crate) fn run_chain<S: Sink>(
                     Effect::End(_) => RuleVerdict::Drop,
                 };
                 if S::ENABLED {
-                    tell(cx, at, id, passed, verdict, mark_before, skb);
+                    let rule =
+                        Step::Rule { hook: at.hook, rule: id, passed, verdict, mark_before, mark: skb.mark };
+                    cx.sink.step_at(place, skb, rule);
                     if let Effect::CtMark { old, new } = effect {
                         cx.sink.step(skb, Step::CtMark { old, new });
                     }

@@ -28,6 +28,7 @@ use std::collections::VecDeque;
 use pktwalk_packet::{EtherType, Ipv4Fields, MacAddr, Packet};
 use rustc_hash::FxHashMap;
 
+pub use output::source_for;
 pub use rx::as_neighbour;
 pub use xmit::assumed_mac;
 

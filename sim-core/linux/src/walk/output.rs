@@ -4,16 +4,16 @@
 use pktwalk_packet::checksum::{put_ipv4, replace32};
 
 use super::{Flight, Next, Stage, input};
-use crate::choice::ChoicePoint;
+use crate::choice::{ChoicePoint, Seeded};
 use crate::config::{DeviceKind, RouteType};
 use crate::fib::{self, AddrType, FibMatch, FibResult, FlowKey, scope};
 use crate::hook::Hook;
 use crate::ids::{DevId, RouteId, RoutingRuleId};
 use crate::netfilter::{HookState, HookVerdict, run_hook};
-use crate::netns::{Cx, NetNs};
+use crate::netns::{Cx, NetNs, NetNsState};
 use crate::reason::{Because, DropCode, End, Locus};
 use crate::skb::{Dst, Skb};
-use crate::trace::{RouteCause, RouteResult, Sink, Step};
+use crate::trace::{NullSink, RouteCause, RouteResult, Sink, Step};
 
 /// A route of a packet made here.
 #[derive(Clone, Copy, Debug)]
@@ -277,6 +277,24 @@ pub(super) fn local_packet<S: Sink>(cx: &mut Cx<'_, S>, skb: &mut Skb) -> Result
         return Err(End::dropped(DropCode::MessageTooLong, Locus::Subsystem("raw_send_hdrinc")));
     }
     Ok(())
+}
+
+/// The source address that a socket of `uid` is given when it sends to the key's destination without saying one; none without a route, or
+/// where that is not known.
+pub fn source_for(ns: &NetNs, key: FlowKey) -> Option<u32> {
+    let mut cx = Cx {
+        ns,
+        state: &mut NetNsState::default(),
+        choice: &mut Seeded::new(0),
+        sink: &mut NullSink,
+        made: Vec::new(),
+        undecided: None,
+        backend_untold: false,
+    };
+    lookup(&mut cx, FlowKey { src: 0, iif: None, scope: scope::UNIVERSE, ..key }, false)
+        .ok()
+        .map(|routed| routed.src)
+        .filter(|src| *src != 0)
 }
 
 /// Writes the source that routing chose, and what depends on it.

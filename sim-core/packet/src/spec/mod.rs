@@ -53,5 +53,22 @@ pub fn print(packet: &Packet) -> String {
         .unwrap_or_else(|| Spec::raw(packet).to_string())
 }
 
+/// The longest payload that [`print_short`] prints byte for byte.
+const SHORT: usize = 48;
+
+/// As [`print()`], but of a long payload only the length is told: it is read again as one of zeros.
+pub fn print_short(packet: &Packet) -> String {
+    let short = |spec: Spec| {
+        let mut spec = spec;
+        spec.shorten(SHORT);
+        spec.to_string()
+    };
+    Spec::of(packet)
+        .filter(|spec| parse(&spec.to_string()).as_ref() == Ok(packet))
+        .map(short)
+        .filter(|text| parse(text).is_ok())
+        .unwrap_or_else(|| short(Spec::raw(packet)))
+}
+
 #[cfg(test)]
 mod tests;

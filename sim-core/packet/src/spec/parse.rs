@@ -157,6 +157,11 @@ impl<'a> Parser<'_, 'a> {
             self.at += 1;
             let (name, value) = match word.text.split_once('=') {
                 Some((name, value)) => (name, Some(value)),
+                // As reports write them: flags and types by their names alone.
+                None if protocol == "tcp" && value::flag_names(word.text).is_some() => {
+                    ("flags", Some(word.text))
+                }
+                None if protocol == "icmp" && icmp_number(word.text).is_some() => ("type", Some(word.text)),
                 None => (word.text, None),
             };
             let outer_only = depth > 0 && name != "cut" && (FRAME_KEYS.contains(&name) || name == "about");

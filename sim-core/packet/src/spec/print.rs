@@ -31,6 +31,25 @@ impl Spec {
         Some(Spec { mac, vlan, ..spec })
     }
 
+    /// Puts zeros in the place of a payload that is longer than this. A checksum that was right is right for these, too.
+    pub(super) fn shorten(&mut self, longest: usize) {
+        let shorten = |data: &mut Data| {
+            if data.bytes.len() > longest {
+                *data = Data { bytes: Vec::new(), zeros: data.len() };
+            }
+        };
+        match &mut self.net {
+            Net::Ip(ip) => {
+                if let Payload::Data(data) = &mut ip.payload {
+                    shorten(data);
+                }
+            }
+            Net::Raw { data, .. } => shorten(data),
+            Net::Arp(_) => {}
+        }
+        shorten(&mut self.pad);
+    }
+
     /// As it is, without looking into it.
     pub(super) fn raw(packet: &Packet) -> Spec {
         Spec {

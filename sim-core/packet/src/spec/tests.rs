@@ -42,8 +42,33 @@ fn canonical_texts_print_as_themselves() {
 }
 
 #[test]
+fn long_payloads_can_be_told_by_their_length() {
+    for (text, short) in [
+        ("tcp 1.2.3.4:5 > 6.7.8.9:10 flags=S mss=1460 df", None),
+        ("udp 1.2.3.4:5 > 6.7.8.9:10 data=\"hello\"", None),
+        ("raw ethertype=0x86dd data=60+39", None),
+        (
+            &format!("udp 1.2.3.4:5 > 6.7.8.9:10 data={}", "01".repeat(60)),
+            Some("udp 1.2.3.4:5 > 6.7.8.9:10 len=60"),
+        ),
+        (
+            &format!("raw ethertype=0x86dd data={} missing=2", "61".repeat(60)),
+            Some("raw ethertype=0x86dd len=60 missing=2"),
+        ),
+    ] {
+        let packet = parse(text).unwrap();
+        assert_eq!(print_short(&packet), short.unwrap_or(text));
+        assert_eq!(print_short(&parse(&print_short(&packet)).unwrap()), short.unwrap_or(text));
+    }
+}
+
+#[test]
 fn other_spellings() {
     for (text, canonical) in [
+        ("tcp 1.2.3.4:5 > 6.7.8.9:10 SYN,ACK", "tcp 1.2.3.4:5 > 6.7.8.9:10 flags=SA"),
+        ("tcp 1.2.3.4:5 > 6.7.8.9:10 flags=RST", "tcp 1.2.3.4:5 > 6.7.8.9:10 flags=R"),
+        ("icmp 1.2.3.4 > 6.7.8.9 host-unreachable", "icmp 1.2.3.4 > 6.7.8.9 type=host-unreachable"),
+        ("icmp 1.2.3.4 > 6.7.8.9 type=ping id=1", "icmp 1.2.3.4 > 6.7.8.9 type=echo-request id=1 seq=0"),
         ("tcp 1.2.3.4:5>6.7.8.9:10", "tcp 1.2.3.4:5 > 6.7.8.9:10 flags=S"),
         ("udp 1.2.3.4:5 > 6.7.8.9:10 ttl=0x40 dscp=ef ecn=1", "udp 1.2.3.4:5 > 6.7.8.9:10 tos=0xb9"),
         ("icmp 1.2.3.4 > 6.7.8.9 type=3 code=1", "icmp 1.2.3.4 > 6.7.8.9 type=host-unreachable"),

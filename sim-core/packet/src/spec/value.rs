@@ -74,10 +74,13 @@ pub(super) fn sum(text: &str, bits: u32) -> Option<Sum> {
     }
 }
 
-/// Letters in any order: `S`, `SA`, `none`.
+/// Letters in any order (`S`, `SA`), names with commas (`SYN,ACK`), or `none`.
 pub(super) fn flags(text: &str) -> Option<u8> {
     if text == "none" {
         return Some(0);
+    }
+    if let Some(flags) = flag_names(text) {
+        return Some(flags);
     }
     let mut flags = 0;
     for char in text.chars() {
@@ -86,6 +89,31 @@ pub(super) fn flags(text: &str) -> Option<u8> {
     }
     (flags != 0).then_some(flags)
 }
+
+/// `SYN`, `SYN,ACK`: as reports write flags.
+pub(super) fn flag_names(text: &str) -> Option<u8> {
+    let mut flags = 0;
+    for name in text.split(',') {
+        let (bit, _) = FLAG_NAMES.iter().find(|(_, known)| *known == name)?;
+        flags |= bit;
+    }
+    Some(flags)
+}
+
+/// Flag bits and their names, in the order in which reports write them.
+pub(super) const FLAG_NAMES: [(u8, &str); 8] = {
+    use crate::tcp_flag::{ACK, CWR, ECE, FIN, PSH, RST, SYN, URG};
+    [
+        (SYN, "SYN"),
+        (FIN, "FIN"),
+        (RST, "RST"),
+        (PSH, "PSH"),
+        (ACK, "ACK"),
+        (URG, "URG"),
+        (ECE, "ECE"),
+        (CWR, "CWR"),
+    ]
+};
 
 /// Flag bits and their letters, in the order in which they are printed.
 pub(super) const FLAGS: [(u8, char); 8] = {

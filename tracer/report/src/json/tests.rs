@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use pktwalk_linux::hook::{Hook, TableName};
 use pktwalk_linux::ids::{CtId, DevId, RouteId, RoutingRuleId};
 use pktwalk_linux::iptables::ast::Policy;
-use pktwalk_linux::reason::{Because, DropCode};
+use pktwalk_linux::reason::{Because, Disposition, DropCode};
 use pktwalk_linux::skb::MadeBy;
 use pktwalk_linux::trace::{
-    Assumption, BridgeDecision, CtResult, Manip, NeighResult, RecordedStep, RouteCause, RouteResult, Step,
+    Assumption, BridgeDecision, CtResult, Manip, MssChange, NeighResult, RecordedStep, RouteCause,
+    RouteResult, Step,
 };
 use pktwalk_packet::MacAddr;
 use serde_json::Value;
@@ -143,7 +144,14 @@ fn every_key_stands_in_the_schema() {
         Step::Assumed(Assumption::ConntrackEmpty),
         Step::ChainPolicy { hook, chain, passed: 1, policy: Policy::Drop },
     ];
-    send.request.packets[0].steps.extend(more.map(|step| RecordedStep { step, mark: 1 }));
+    send.request.packets[0]
+        .steps
+        .extend(more.map(|step| RecordedStep { mark: 1, ..RecordedStep::from(step) }));
+    for recorded in &mut send.request.packets[0].steps {
+        if matches!(recorded.step, Step::Rule { .. }) {
+            recorded.mss = Some(MssChange { old: None, new: 1400 });
+        }
+    }
     send.reply = Some(rejected_after_dnat(&names).request);
     let remark = Remark {
         severity: Severity::Warning,
@@ -159,6 +167,69 @@ fn every_key_stands_in_the_schema() {
         known.insert(step["properties"]["kind"]["const"].as_str().unwrap().to_owned());
     }
     assert_eq!(emitted, known);
+}
+
+/// What the schema allows at a place: the words of an `enum`.
+fn allowed(schema: &Value, pointer: &str) -> BTreeSet<String> {
+    let words = schema.pointer(pointer).and_then(Value::as_array).unwrap_or_else(|| panic!("{pointer}"));
+    words.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_word_that_a_field_can_have_stands_in_the_schema() {
+    // Whoever adds a variant is stopped here.
+    let makers: BTreeSet<String> = [
+        MadeBy::Injected,
+        MadeBy::IcmpError,
+        MadeBy::RejectIcmp,
+        MadeBy::RejectReset,
+        MadeBy::TcpReset,
+        MadeBy::EchoReply,
+        MadeBy::Arp,
+        MadeBy::Fragment,
+        MadeBy::Copy,
+    ]
+    .map(|by| match by {
+        MadeBy::Injected
+        | MadeBy::IcmpError
+        | MadeBy::RejectIcmp
+        | MadeBy::RejectReset
+        | MadeBy::TcpReset
+        | MadeBy::EchoReply
+        | MadeBy::Arp
+        | MadeBy::Fragment
+        | MadeBy::Copy => made_by_key(by).to_owned(),
+    })
+    .into();
+    let dispositions: BTreeSet<String> = [
+        Disposition::Delivered,
+        Disposition::Forwarded,
+        Disposition::Dropped,
+        Disposition::Rejected,
+        Disposition::Consumed,
+        Disposition::Loop,
+        Disposition::LimitReached,
+        Disposition::Unknown,
+    ]
+    .map(|end| match end {
+        Disposition::Delivered
+        | Disposition::Forwarded
+        | Disposition::Dropped
+        | Disposition::Rejected
+        | Disposition::Consumed
+        | Disposition::Loop
+        | Disposition::LimitReached
+        | Disposition::Unknown => end.name().to_owned(),
+    })
+    .into();
+    let schema = schema();
+    for walk in ["/properties", "/$defs/walk/properties"] {
+        assert_eq!(allowed(&schema, &format!("{walk}/made_by/enum")), makers, "{walk}");
+        assert_eq!(allowed(&schema, &format!("{walk}/disposition/enum")), dispositions, "{walk}");
+    }
+    let steps = schema["$defs"]["step"]["anyOf"].as_array().unwrap();
+    let made = steps.iter().find(|step| step["properties"]["kind"]["const"] == "made").unwrap();
+    assert_eq!(allowed(made, "/properties/by/enum"), makers);
 }
 
 #[test]
