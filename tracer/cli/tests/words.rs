@@ -109,7 +109,7 @@ fn what_a_rule_leads_to_is_told_behind_it() {
     let (_, text) = trace(&node("reject"), &["--at", "eth0", "-p", &udp(2)]);
     says(
         &text,
-        "--reject-with icmp-port-unreachable iptables-save:17 answered with REJECT's ICMP error (below)",
+        "--reject-with icmp-port-unreachable iptables-save:15 answered with REJECT's ICMP error (below)",
     );
 }
 
@@ -136,7 +136,7 @@ fn rules_that_are_not_modelled_can_be_ignored() {
     assert_eq!(code, 0, "{text}");
     let (code, text) = trace(&node, &["--at", "eth0", "-p", &udp(6), "--assume", "ignore=quota"]);
     assert_eq!(code, 2);
-    says(&text, "there is: -m string --string x --algo bm --to 65535; -j TEE --gateway 192.0.2.9");
+    says(&text, "there is: -m string --string \"x\" --algo bm --to 65535; -j TEE --gateway 192.0.2.9");
 }
 
 #[test]

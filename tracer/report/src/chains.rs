@@ -76,9 +76,15 @@ pub(crate) fn places(packet: &PacketTrace, names: &dyn Names) -> Vec<Place> {
         // A RETURN that leads to a policy which drops has decided.
         if let Step::ChainPolicy { chain: id, policy: Policy::Drop, .. } = *step
             && returned_before(packet, index, id, names).is_some()
-            && let Some(place) = places.get_mut(index - 1)
         {
-            place.shown = true;
+            let enter = packet.steps[..index]
+                .iter()
+                .rposition(|recorded| matches!(recorded.step, Step::ChainEnter { chain, .. } if chain == id));
+            for at in [Some(index - 1), enter].into_iter().flatten() {
+                if let Some(place) = places.get_mut(at) {
+                    place.shown = true;
+                }
+            }
         }
         if shown && chain.is_some() {
             for entered in stack.iter().flat_map(|frame| &frame.entered_by) {

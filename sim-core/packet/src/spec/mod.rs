@@ -17,7 +17,8 @@
 //! key      = NAME | NAME "=" VALUE                                  in any order, each at most once
 //! ```
 //!
-//! The keys, their values and defaults are in `docs/packets.md`.
+//! The keys, their values and defaults are in `docs/packets.md`. As reports write them, names of TCP flags (`SYN,ACK`) and of ICMP types stand for
+//! `flags=` and `type=`.
 //!
 //! [`parse`] and [`print()`] are inverse: `parse(print(packet))` is the packet, byte for byte, for every packet whatever its bytes (up to 1048575 of
 //! them, and 32 bits of missing ones); and `print(parse(text))` is the canonical form of a text, which prints as itself. What the words of a protocol cannot say is printed as `raw`.
