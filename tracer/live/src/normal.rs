@@ -405,3 +405,6 @@ fn tells(runs: &[Run], at: usize) -> bool {
         |run: &Run| run.identity != runs[at].identity && run.identity.is_some_and(Identity::refuses);
     runs.iter().any(|run| run.run.parent == Some(at as u32) && refusal(run))
 }
+
+#[cfg(test)]
+mod tests;
