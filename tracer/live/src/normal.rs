@@ -180,8 +180,8 @@ fn enter(runs: &mut Vec<Run>, event: &NftEvent, active: usize, local: bool, loop
     let at = match again.flatten().or_else(heard) {
         Some(at) => at,
         None if !runs[0].begun && output == local => 0,
-        // A bridge shows copies of the same packet; the sender of a broadcast hears it by the device that it left by.
-        None if !output && !(local && by_loopback) && runs[0].identity == identity => 0,
+        // A bridge shows copies of the same packet.
+        None if !output && !local && runs[0].identity == identity => 0,
         None => {
             runs.push(Run::new(identity, Some(active as u32)));
             runs.len() - 1

@@ -811,3 +811,20 @@ fn a_bridge_whose_ports_are_connected_goes_round_in_a_circle() {
     assert_eq!(end, End::plain(Disposition::Loop));
     assert!(run.recorder.packets[0].steps.len() < 60);
 }
+
+#[test]
+fn a_multicast_with_ttl_0_stays_here_if_anybody_listens() {
+    let ttl_0 = |dst| Ip { ttl: 0, ..ip(NODE, dst, 17) }.with(&udp_bytes(1));
+    let mut run = Run::new(world());
+    let mut config = world();
+    config.routes.push(route("224.0.0.0/4", None, Some("eth0")));
+    let mut to_many = Run::new(config.clone());
+    assert_eq!(code(run.local(ttl_0("224.0.0.1"))), (Disposition::Dropped, Some(DropCode::MulticastTtl)));
+    assert_eq!(to_many.local(ttl_0("239.1.1.1")), forwarded());
+    // Who has a socket may have joined.
+    config.sockets = None;
+    let mut untold = Run::new(config);
+    let end = untold.local(ttl_0("239.1.1.1"));
+    assert!(matches!(end.because, Some(Because::NotModelled(_))), "{end:?}");
+    assert_eq!(untold.local(ip(NODE, "239.1.1.1", 17).with(&udp_bytes(1))), forwarded());
+}

@@ -17,13 +17,19 @@ use crate::trace::{Assumption, NeighResult, Sink, Step};
 /// POSTROUTING and what follows it.
 pub(super) fn output<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next {
     let Some(dst) = flight.skb.dst else { return Next::not_modelled("a packet without a route") };
-    if dst.broadcast && !dst.local && loops_back(cx, flight, dst) {
+    let silent = fib::is_multicast(flight.skb.ip.dst) && flight.skb.ip.ttl == 0;
+    let heard = dst.broadcast && !dst.local && flight.skb.in_dev.is_none();
+    if heard && silent && !loops_back(flight) && cx.ns.links.sockets_may_join {
+        // It leaves only if nobody here is in the group.
+        return Next::not_modelled("multicast groups that sockets joined");
+    }
+    if heard && loops_back(flight) {
         let mut copy = flight.skb.clone();
         copy.made_by = MadeBy::Copy;
         cx.sink.step(&flight.skb, Step::Made { by: MadeBy::Copy });
         copy.in_dev = None;
         cx.made.push(Made { skb: copy, stage: Stage::LoopCopy, steps: Vec::new(), bridged: None });
-        if fib::is_multicast(flight.skb.ip.dst) && flight.skb.ip.ttl == 0 {
+        if silent {
             return Next::End(End::dropped(DropCode::MulticastTtl, Locus::Subsystem("ip_mc_output")));
         }
     }
@@ -35,10 +41,10 @@ pub(super) fn output<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next {
 }
 
 /// Whether a broadcast or multicast made here is heard here as well (`ip_mc_output`).
-fn loops_back<S: Sink>(_cx: &Cx<'_, S>, flight: &Flight, _dst: Dst) -> bool {
+fn loops_back(flight: &Flight) -> bool {
     let to = flight.skb.ip.dst;
     // 224.0.0.1 is the one group that every device is in.
-    flight.skb.in_dev.is_none() && !(fib::is_multicast(to) && to != 0xe000_0001)
+    !fib::is_multicast(to) || to == 0xe000_0001
 }
 
 fn postrouting<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dst: Dst) -> Result<(), End> {
