@@ -137,5 +137,6 @@ collect() {
   ss -Htulnpe > "$bundle/ss"
   cat /proc/net/raw > "$bundle/proc-net-raw"
   cat /proc/net/icmp > "$bundle/proc-net-icmp"
+  conntrack -L -o extended > "$bundle/conntrack" 2>/dev/null
   sysctl -a 2>/dev/null | grep -E "^$settings" > "$bundle/sysctl"
 }

@@ -40,7 +40,6 @@ COMMIT
 COMMIT
 RULES
 collect
-conntrack -L -o extended > "$here/bundle/conntrack" 2>/dev/null
 cat > "$here/bundle/node.yaml" <<YAML
 name: demo
 kernel: $(uname -r | sed 's/-.*//')

@@ -367,3 +367,57 @@ fn the_model_agrees_with_the_kernel_on_generated_rulesets() {
     let undecided: u64 = report.unknown.values().sum();
     assert!(undecided * 50 < report.rulesets, "{report}");
 }
+
+/// Established connections are answered past the rules that made them, and their translations are done; of others, the first packet decides.
+#[test]
+fn connections_of_a_dump_are_there_before_the_first_packet() {
+    if skip_unprivileged("connections_of_a_dump_are_there_before_the_first_packet") {
+        return;
+    }
+    let dump = "\
+        ipv4     2 tcp      6 431999 ESTABLISHED src=10.0.1.2 dst=10.96.0.1 sport=40000 dport=80 src=10.0.2.2 dst=10.0.2.1 sport=8080 dport=50000 [ASSURED] mark=7 use=1\n\
+        ipv4     2 udp      17 20 src=10.0.1.2 dst=10.0.2.2 sport=1000 dport=53 [UNREPLIED] src=10.0.2.2 dst=10.0.1.2 sport=53 dport=1000 mark=0 use=1\n\
+        ipv4     2 icmp     1 20 src=10.0.1.2 dst=10.0.2.2 type=8 code=0 id=7 src=10.0.2.2 dst=10.0.2.1 type=0 code=0 id=9 mark=0 use=1\n\
+        ipv4     2 tcp      6 100 TIME_WAIT src=10.0.1.2 dst=10.0.2.2 sport=41000 dport=80 src=10.0.2.2 dst=10.0.1.2 sport=80 dport=41000 [ASSURED] mark=0 use=1\n\
+        ipv4     2 unknown  50 500 src=10.0.1.2 dst=10.0.2.2 src=10.0.2.2 dst=10.0.1.2 mark=0 use=1\n\
+        ipv4     2 tcp      6 100 ESTABLISHED src=10.0.1.2 dst=10.0.2.2 sport=42000 dport=80 src=10.0.2.2 dst=10.0.1.2 sport=80 dport=42000 [ASSURED] mark=0 zone=5 use=1\n";
+    let bundle = pktwalk_ingest::read_files("dump", [("conntrack", dump.as_bytes())]).expect("a bundle");
+    let rules = "*nat\n:PREROUTING ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n\
+        -A PREROUTING -d 10.96.0.1/32 -j DNAT --to-destination 10.0.2.2\n\
+        -A POSTROUTING -o right -j MASQUERADE\nCOMMIT\n\
+        *filter\n:FORWARD DROP [0:0]\n\
+        -A FORWARD -m connmark --mark 0x7 -j ACCEPT\n\
+        -A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT\n\
+        -A FORWARD -p udp -j ACCEPT\nCOMMIT\n";
+    for backend in [Backend::Nft, Backend::Legacy] {
+        let (save, _) = iptables::parse(rules.as_bytes(), 0, Family::V4);
+        let rulesets = vec![Ruleset { backend, save: save.into() }];
+        let connections = bundle.host.config.connections.clone();
+        assert_eq!(connections.len(), 6);
+        let config = NetNsConfig { rulesets, connections, ..namespace(backend) };
+        let sends = vec![
+            send("tcp 10.0.1.2:40000 > 10.96.0.1:80 flags=A", "left"),
+            send("tcp 10.0.2.2:8080 > 10.0.2.1:50000 flags=PA seq=5 data=00", "right"),
+            send("udp 10.0.1.2:1000 > 10.0.2.2:53 data=00", "left"),
+            send("udp 10.0.2.2:53 > 10.0.1.2:1000 data=00", "right"),
+            send("udp 10.0.1.2:1001 > 10.0.2.2:53 data=00", "left"),
+            send("icmp 10.0.2.2 > 10.0.2.1 type=0 id=9 seq=1 data=00", "right"),
+            send("tcp 10.0.2.2:80 > 10.0.1.2:41000 flags=A", "right"),
+            send("tcp 10.0.1.2:41000 > 10.0.2.2:80 flags=S seq=1000000", "left"),
+            send("ip 10.0.2.2 > 10.0.1.2 proto=50 data=00", "right"),
+            send("tcp 10.0.1.2:42000 > 10.0.2.2:80 flags=A", "left"),
+        ];
+        let case = Case { name: "dump".to_owned(), config, sends, ..Case::default() };
+        let (differences, kernel) = differences(&case);
+        assert_eq!(differences, [], "{backend}");
+        let ends: Vec<_> = kernel.run.sends.iter().map(|send| send.packets[0].disposition).collect();
+        // But the one of another zone.
+        let (dropped, others) = ends.split_last().expect("all were sent");
+        assert!(others.iter().all(|end| *end == Some(Disposition::Forwarded)), "{backend}: {ends:?}");
+        assert_eq!(*dropped, Some(Disposition::Dropped), "{backend}");
+        let frame = kernel.run.sends[0].packets[0].frames.first().expect("it went on");
+        let (src, dst) = (Ipv4Addr::new(10, 0, 2, 1).octets(), Ipv4Addr::new(10, 0, 2, 2).octets());
+        assert_eq!(frame.packet.l3()[12..20], [src, dst].concat());
+        assert_eq!(frame.packet.l3()[20..24], [50_000u16.to_be_bytes(), 8080u16.to_be_bytes()].concat());
+    }
+}

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use pktwalk_packet::MacAddr;
 
+use crate::conntrack::TcpState;
+use crate::conntrack::tuple::CtTuple;
 use crate::hook::Backend;
 use crate::ids::{OriginId, SourceLine};
 use crate::ipset::IpSet;
@@ -41,6 +43,8 @@ pub struct NetNsConfig {
     pub rulesets: Vec<Ruleset>,
     /// ipsets.
     pub sets: Vec<IpSet>,
+    /// Connections that exist before the first packet.
+    pub connections: Vec<Connection>,
     /// Sockets, where known. `None`: nobody said, so delivery is an assumption.
     pub sockets: Option<Vec<Socket>>,
     /// While `sockets` is not known: IP protocol and port (0: every port) where nothing listens all the same, because the user says so.
@@ -93,8 +97,12 @@ pub enum MissingState {
     Rulesets,
     /// No `ipset save`.
     Sets,
-    /// No `conntrack -L`: an empty table.
+    /// No `conntrack -L`, or lines of it are lost: no connection but those that are known.
     Conntrack,
+    /// The list of sockets has no connected ones (`ss -l`): there are none.
+    ConnectedSockets,
+    /// No `nft list ruleset`, or nothing of the other backend: no rules but those that are known.
+    OtherRules,
     /// No `ss`, or lines of it are lost: something listens wherever a packet is delivered.
     Sockets,
     /// The list of sockets may lack raw and ping sockets, which come from files of their own.
@@ -468,6 +476,33 @@ pub struct Neighbour {
     pub mac: Option<MacAddr>,
     /// State.
     pub state: NudState,
+    /// Where it was read.
+    pub source: SourceLine,
+}
+
+/// A line of `conntrack -L`: a connection of IPv4.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Connection {
+    /// Original direction.
+    pub original: CtTuple,
+    /// Reply direction: with NAT not the mirror of `original`.
+    pub reply: CtTuple,
+    /// Zone of the original direction.
+    pub zone_original: u16,
+    /// Zone of the reply direction.
+    pub zone_reply: u16,
+    /// Packets in one direction only.
+    pub unreplied: bool,
+    /// `[ASSURED]`.
+    pub assured: bool,
+    /// Its mark.
+    pub mark: u32,
+    /// Seconds until it is forgotten.
+    pub timeout: u32,
+    /// State, for TCP.
+    pub tcp: Option<TcpState>,
+    /// What of it is not modelled, so that its packets end `Unknown`.
+    pub unmodelled: Option<&'static str>,
     /// Where it was read.
     pub source: SourceLine,
 }

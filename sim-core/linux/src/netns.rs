@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::choice::Choice;
-use crate::config::{Device, NetNsConfig};
+use crate::config::{Device, MissingState, NetNsConfig};
 use crate::conntrack::{Conntrack, CtSettings};
 use crate::diag::Diagnostic;
 use crate::fib::Fib;
@@ -33,6 +33,10 @@ pub struct NetNs {
     pub sets: CompiledSets,
     /// Neighbours, bridge ports, sockets.
     pub(crate) links: Links,
+    /// The connections that exist before the first packet.
+    connections: Conntrack,
+    /// There may be others.
+    pub(crate) connections_unknown: bool,
     dev_by_name: BTreeMap<String, DevId>,
     lo: Option<DevId>,
 }
@@ -48,6 +52,13 @@ pub struct NetNsState {
     pub now_ns: u64,
     /// What the walk itself remembers: learned FDB entries, ICMP rate limits.
     pub stack: crate::walk::StackState,
+}
+
+impl NetNsState {
+    /// What there is before the first packet: the connections that `ns` is known to have.
+    pub fn start(ns: &NetNs) -> NetNsState {
+        NetNsState { ct: ns.connections.clone(), ..NetNsState::default() }
+    }
 }
 
 /// Everything that a walk has at hand: handed down by reference, never stored.
@@ -87,6 +98,8 @@ impl NetNs {
         let fib = Fib::compile(&config, &dev_by_name, &sysctls, &mut diagnostics);
         let netfilter = Netfilter::compile(&config, &dev_by_name, &mut diagnostics);
         let links = Links::compile(&config, &dev_by_name, &mut diagnostics);
+        let connections = Conntrack::of_dump(&config.connections, &mut diagnostics);
+        let connections_unknown = config.missing.contains(&MissingState::Conntrack);
         (
             NetNs {
                 config,
@@ -96,6 +109,8 @@ impl NetNs {
                 netfilter,
                 sets,
                 links,
+                connections,
+                connections_unknown,
                 lo: dev_by_name.get("lo").copied(),
                 dev_by_name,
             },

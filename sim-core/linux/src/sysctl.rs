@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::{MissingState, NetNsConfig};
+use crate::conntrack::CtSettings;
 use crate::diag::Diagnostic;
 use crate::ids::{DevId, SourceLine};
 
@@ -94,10 +95,54 @@ impl Conf {
     }
 }
 
+/// What is read of `net.ipv4.conf.<name>`.
+const FIELDS: [&str; 17] = [
+    "forwarding",
+    "rp_filter",
+    "accept_local",
+    "route_localnet",
+    "src_valid_mark",
+    "proxy_arp",
+    "proxy_arp_pvlan",
+    "send_redirects",
+    "shared_media",
+    "secure_redirects",
+    "accept_redirects",
+    "arp_ignore",
+    "arp_filter",
+    "bc_forwarding",
+    "accept_source_route",
+    "ignore_routes_with_linkdown",
+    "drop_unicast_in_l2_multicast",
+];
+
+/// What is read beside it, and beside `net.netfilter.nf_conntrack_*`.
+const KEYS: [&str; 17] = [
+    "net.ipv4.ip_forward",
+    "net.ipv4.ip_default_ttl",
+    "net.ipv4.icmp_echo_ignore_all",
+    "net.ipv4.icmp_echo_ignore_broadcasts",
+    "net.ipv4.icmp_errors_use_inbound_ifaddr",
+    "net.ipv4.icmp_ratelimit",
+    "net.ipv4.icmp_ratemask",
+    "net.ipv4.icmp_msgs_per_sec",
+    "net.ipv4.icmp_msgs_burst",
+    "net.ipv4.fwmark_reflect",
+    "net.ipv4.fib_multipath_hash_policy",
+    "net.ipv4.fib_multipath_use_neigh",
+    "net.ipv4.ip_forward_use_pmtu",
+    "net.ipv4.ip_no_pmtu_disc",
+    "net.ipv4.ip_forward_update_priority",
+    "net.bridge.bridge-nf-call-iptables",
+    "net.bridge.bridge-nf-call-arptables",
+];
+
 /// Reads numbers out of the raw map and remarks on what is none.
 struct Reader<'a> {
     raw: &'a BTreeMap<String, String>,
     diagnostics: &'a mut Vec<Diagnostic>,
+    /// The file of settings.
+    source: SourceLine,
 }
 
 impl Reader<'_> {
@@ -107,7 +152,7 @@ impl Reader<'_> {
             Ok(number) => Some(number),
             Err(_) => {
                 self.diagnostics.push(Diagnostic::warning(
-                    SourceLine::default(),
+                    self.source,
                     format!("{key} = {text:?} is not a number: the kernel's default stands in for it"),
                 ));
                 None
@@ -161,11 +206,49 @@ pub struct Sysctls {
     raw: BTreeMap<String, String>,
 }
 
+/// Sets `key` of a namespace as a write on a running node does. Forwarding of all devices is one switch: it writes the devices' own values too
+/// (`inet_forward_change`), if it changes.
+///
+/// # Errors
+/// If there is no such setting that is modelled, or the value is no number.
+pub fn write(config: &mut NetNsConfig, key: &str, value: &str) -> Result<(), String> {
+    if let Some((name, field)) = key.strip_prefix("net.ipv4.conf.").and_then(|rest| rest.rsplit_once('.')) {
+        if !FIELDS.contains(&field) {
+            return Err(format!("no setting {field} of devices is modelled"));
+        }
+        let device = |name: &str| config.devices.iter().any(|device| device.name.replace('.', "/") == name);
+        if !matches!(name, "all" | "default") && !device(name) {
+            return Err(format!("there is no device {}", name.replace('/', ".")));
+        }
+    } else if !KEYS.contains(&key)
+        && !key.strip_prefix("net.netfilter.nf_conntrack_").is_some_and(CtSettings::has)
+    {
+        return Err("no setting that is modelled is called so".to_owned());
+    }
+    let number: i64 = value.trim().parse().map_err(|_| format!("'{value}' is no number"))?;
+    if matches!(key, "net.ipv4.ip_forward" | "net.ipv4.conf.all.forwarding") {
+        let before = Sysctls::compile(config, &mut Vec::new()).all.forwarding;
+        if i64::from(before) != number {
+            config
+                .sysctls
+                .retain(|key, _| !(key.starts_with("net.ipv4.conf.") && key.ends_with(".forwarding")));
+            config.sysctls.remove("net.ipv4.ip_forward");
+            let redirects = "net.ipv4.conf.all.accept_redirects".to_owned();
+            config.sysctls.insert(redirects, i32::from(number == 0).to_string());
+        }
+    }
+    config.sysctls.insert(key.to_owned(), number.to_string());
+    Ok(())
+}
+
 impl Sysctls {
     /// Reads the settings of `config`.
     pub fn compile(config: &NetNsConfig, diagnostics: &mut Vec<Diagnostic>) -> Sysctls {
         let missing = config.missing.contains(&MissingState::Sysctls);
-        let mut reader = Reader { raw: &config.sysctls, diagnostics };
+        // Settings are kept without their lines.
+        let file = config.files.iter().position(|file| file == "sysctl" || file.ends_with("/sysctl"));
+        let source = SourceLine { file: file.map_or(u32::MAX, |file| file as u32), line: 0 };
+        let mut reader = Reader { raw: &config.sysctls, diagnostics, source };
         let mut all = Conf::ALL.overlay("all", &mut reader);
         // `ip_forward` and `conf.all.forwarding` are one variable.
         if let Some(ip_forward) = reader.number("net.ipv4.ip_forward") {
@@ -320,5 +403,75 @@ impl Sysctls {
     /// Drops packets for one host in frames for many (`drop_unicast_in_l2_multicast`: either).
     pub fn drop_unicast_in_l2_multicast(&self, dev: DevId) -> bool {
         self.all.drop_unicast_in_l2_multicast != 0 || self.dev(dev).drop_unicast_in_l2_multicast != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forwarding(config: &NetNsConfig) -> (bool, i32) {
+        let compiled = Sysctls::compile(config, &mut Vec::new());
+        (compiled.forwarding(DevId(0)), compiled.all.accept_redirects)
+    }
+
+    /// Seen on Linux 6.18: the switch writes what devices have of their own, unless it is written what it was.
+    #[test]
+    fn the_switch_of_forwarding_writes_all_devices() {
+        let mut config = NetNsConfig::default();
+        let mac = pktwalk_packet::MacAddr::default();
+        config.devices.push(crate::config::Device::new(
+            "eth0.5",
+            2,
+            crate::config::DeviceKind::Physical,
+            mac,
+        ));
+        for key in ["net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding", "net.ipv4.conf.eth0/5.forwarding"]
+        {
+            config.sysctls.insert(key.to_owned(), "1".to_owned());
+        }
+        assert_eq!(forwarding(&config), (true, 1));
+        let mut off = config.clone();
+        write(&mut off, "net.ipv4.ip_forward", "0").unwrap();
+        assert_eq!(forwarding(&off), (false, 1));
+        write(&mut off, "net.ipv4.conf.all.forwarding", "1").unwrap();
+        assert_eq!(forwarding(&off), (true, 0));
+        write(&mut config, "net.ipv4.conf.eth0/5.forwarding", "0").unwrap();
+        write(&mut config, "net.ipv4.ip_forward", "1").unwrap();
+        assert!(!forwarding(&config).0, "nothing changes");
+    }
+
+    #[test]
+    fn settings_that_are_not_there_are_refused() {
+        let mut config = NetNsConfig::default();
+        for (key, value) in [
+            ("net.ipv4.ip_forwrd", "0"),
+            ("net.ipv4.conf.all.forwrding", "0"),
+            ("net.ipv4.conf.eth0.forwarding", "0"),
+            ("net.netfilter.nf_conntrack_x", "0"),
+            ("net.ipv4.ip_forward", "off"),
+        ] {
+            assert!(write(&mut config, key, value).is_err(), "{key}");
+        }
+        assert!(config.sysctls.is_empty());
+        for key in [
+            "net.netfilter.nf_conntrack_tcp_loose",
+            "net.ipv4.conf.default.rp_filter",
+            "net.ipv4.ip_default_ttl",
+        ] {
+            write(&mut config, key, "1").unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_said_of_the_file_of_settings() {
+        let mut config = NetNsConfig {
+            files: vec!["b/ip-link.json".to_owned(), "b/sysctl".to_owned()],
+            ..NetNsConfig::default()
+        };
+        config.sysctls.insert("net.ipv4.ip_default_ttl".to_owned(), "x".to_owned());
+        let mut diagnostics = Vec::new();
+        let _ = Sysctls::compile(&config, &mut diagnostics);
+        assert_eq!(diagnostics[0].source, SourceLine { file: 1, line: 0 });
     }
 }

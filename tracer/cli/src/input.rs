@@ -55,13 +55,15 @@ fn defaults(missing: &[MissingState]) -> Vec<Remark> {
         MissingState::RoutingRules
         | MissingState::Routes
         | MissingState::Sysctls
-        | MissingState::Rulesets => true,
+        | MissingState::Rulesets
+        | MissingState::OtherRules => true,
         MissingState::Devices
         | MissingState::Backend
         | MissingState::Neighbours
         | MissingState::Sets
         | MissingState::Conntrack
         | MissingState::Sockets
+        | MissingState::ConnectedSockets
         | MissingState::RawSockets
         | MissingState::RegistrationOrder => false,
     };

@@ -77,7 +77,7 @@ pub struct NetNsBundle {
     pub config: NetNsConfig,
     /// What was to be said about its files, in the order in which they were read.
     pub diagnostics: Vec<Diagnostic>,
-    /// Connections of `conntrack -L`, in file order. They are not yet put into the model's table: a walk starts with an empty one.
+    /// Connections of `conntrack -L`, in file order; those of IPv4 stand in the configuration too.
     pub conntrack: Vec<CtLine>,
 }
 
@@ -337,23 +337,18 @@ impl<'s, 'a> NetNsReader<'s, 'a> {
             reader.remarks.extend(diagnostics);
         });
         self.missing(there, MissingState::Sets);
-        let nft = self.with("nft.json", other::nft);
-        self.unprinted(nft);
+        let native = self.with("nft.json", other::nft);
+        self.unprinted(native);
+        self.missing(native && legacy || !(nft || legacy), MissingState::OtherRules);
 
-        let mut lines = Vec::new();
+        let (mut lines, mut whole) = (Vec::new(), true);
         let there = self.with("conntrack", |reader, text| {
             lines = conntrack::lines(reader, text);
-            if !lines.is_empty() {
-                let message = format!(
-                    "{} connections are read, but a walk starts with an empty table all the same",
-                    lines.len()
-                );
-                reader.warning(0, message);
-            }
+            whole = !reader.broken;
         });
+        self.ns.config.connections = lines.iter().filter_map(conntrack::connection).collect();
         self.ns.conntrack = lines;
-        let empty = there && self.ns.conntrack.is_empty();
-        self.missing(empty, MissingState::Conntrack);
+        self.missing(there && whole, MissingState::Conntrack);
         let there = self.with("ss", sockets::sockets);
         self.missing(there, MissingState::Sockets);
         let (mut raw, mut ping) = (false, false);

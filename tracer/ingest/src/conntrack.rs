@@ -2,6 +2,9 @@
 
 use std::net::IpAddr;
 
+use pktwalk_linux::config::Connection;
+use pktwalk_linux::conntrack::TcpState;
+use pktwalk_linux::conntrack::tuple::{CtL4, CtTuple};
 use pktwalk_linux::hook::Family;
 use pktwalk_linux::ids::SourceLine;
 
@@ -105,6 +108,100 @@ pub(crate) fn lines(reader: &mut Reader<'_>, text: &[u8]) -> Vec<CtLine> {
     found
 }
 
+/// What a walk starts with. None for IPv6, and for an ICMP type that no connection begins with.
+pub(crate) fn connection(line: &CtLine) -> Option<Connection> {
+    let tuple = |half: &CtLineTuple| {
+        let (IpAddr::V4(src), IpAddr::V4(dst)) = (half.src, half.dst) else { return None };
+        let l4 = match line.protocol {
+            1 => {
+                let [icmp_type, code] = half.dport.to_be_bytes();
+                CtL4::Icmp { id: half.sport, icmp_type, code }
+            }
+            6 | 17 | 132 | 136 => CtL4::Ports { src: half.sport, dst: half.dport },
+            47 if (half.sport, half.dport) != (0, 0) => CtL4::Ports { src: half.sport, dst: half.dport },
+            _ => CtL4::None,
+        };
+        Some(CtTuple { src: src.into(), dst: dst.into(), protocol: line.protocol, l4 })
+    };
+    let original = tuple(&line.original)?;
+    original.invert()?;
+    let unmodelled = if line.flags.iter().any(|flag| flag.contains("OFFLOAD")) {
+        Some("a connection of the dump that is offloaded to a flowtable")
+    } else if line.helper.is_some() {
+        Some("a connection of the dump that has a helper")
+    } else if line.protocol == 132 {
+        Some("an SCTP connection of the dump, whose verification tags are not told")
+    } else {
+        None
+    };
+    let zone = line.zone.unwrap_or(0);
+    Some(Connection {
+        original,
+        reply: tuple(&line.reply)?,
+        zone_original: line.zone_original.unwrap_or(zone),
+        zone_reply: line.zone_reply.unwrap_or(zone),
+        unreplied: line.unreplied,
+        assured: line.assured,
+        mark: line.mark,
+        timeout: line.timeout.map_or(u32::MAX, |seconds| u32::try_from(seconds).unwrap_or(u32::MAX)),
+        tcp: (line.protocol == 6).then(|| line.state.as_deref().and_then(tcp_state)).flatten(),
+        unmodelled,
+        source: line.source,
+    })
+}
+
+fn tcp_state(name: &str) -> Option<TcpState> {
+    use TcpState::{
+        Close, CloseWait, Established, FinWait, LastAck, None as Nothing, SynRecv, SynSent, SynSent2,
+        TimeWait,
+    };
+    let all =
+        [Nothing, SynSent, SynRecv, Established, FinWait, CloseWait, LastAck, TimeWait, Close, SynSent2];
+    all.into_iter().find(|state| state.name() == name)
+}
+
+/// As `conntrack -L -o extended` prints them.
+pub(crate) fn print(connections: &[Connection]) -> String {
+    let half = |tuple: &CtTuple| {
+        let l4 = match tuple.l4 {
+            CtL4::Ports { src, dst } if tuple.protocol == 47 => format!(" srckey={src:#x} dstkey={dst:#x}"),
+            CtL4::Ports { src, dst } => format!(" sport={src} dport={dst}"),
+            CtL4::Icmp { id, icmp_type, code } => format!(" type={icmp_type} code={code} id={id}"),
+            CtL4::None => String::new(),
+        };
+        format!("src={} dst={}{l4}", tuple.src_addr(), tuple.dst_addr())
+    };
+    let mut text = String::new();
+    for one in connections {
+        let protocol = one.original.protocol;
+        let name = match protocol {
+            1 => "icmp",
+            6 => "tcp",
+            17 => "udp",
+            47 => "gre",
+            132 => "sctp",
+            136 => "udplite",
+            _ => "unknown",
+        };
+        let state = one.tcp.map(|state| format!(" {}", state.name())).unwrap_or_default();
+        let zone = match (one.zone_original, one.zone_reply) {
+            (0, 0) => String::new(),
+            (original, reply) if original == reply => format!(" zone={original}"),
+            (original, reply) => format!(" zone-orig={original} zone-reply={reply}"),
+        };
+        text.push_str(&format!(
+            "ipv4     2 {name:<8} {protocol} {}{state} {}{} {}{} mark={}{zone} use=1\n",
+            one.timeout,
+            half(&one.original),
+            if one.unreplied { " [UNREPLIED]" } else { "" },
+            half(&one.reply),
+            if one.assured { " [ASSURED]" } else { "" },
+            one.mark,
+        ));
+    }
+    text
+}
+
 fn protocol(name: &str, number: Option<&str>) -> Option<u8> {
     number.and_then(|n| n.parse().ok()).or(match name {
         "icmp" => Some(1),
@@ -189,6 +286,9 @@ fn ct_line(line: &str, source: SourceLine) -> Result<CtLine, String> {
             // How often it is referred to, labels, times: nothing that a packet is asked for here.
             _ => {}
         }
+    }
+    if let Some(name) = state.as_deref().filter(|name| protocol == 6 && tcp_state(name).is_none()) {
+        return Err(format!("'{name}' is no state of TCP"));
     }
     let original = original.tuple("original")?;
     let reply = reply.tuple("reply")?;

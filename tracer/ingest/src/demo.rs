@@ -39,6 +39,8 @@ pub fn demo_bundle() -> Bundle {
 
 #[cfg(test)]
 mod tests {
+    use pktwalk_linux::config::MissingState;
+
     use super::*;
 
     #[test]

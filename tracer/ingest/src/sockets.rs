@@ -23,6 +23,10 @@ pub(crate) fn sockets(reader: &mut Reader<'_>, text: &[u8]) {
             }
         }
     });
+    // `ss -l` lists none; a node without any is taken for one that was not asked.
+    if !found.iter().any(|socket| socket.remote.is_some()) {
+        reader.config.missing.push(MissingState::ConnectedSockets);
+    }
     if lost {
         reader.config.missing.push(MissingState::Sockets);
     }

@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use crate::bundle::NodeInfo;
+use crate::conntrack;
 use crate::raw_sockets::{self, Listing};
 
 /// A file that cannot be written.
@@ -100,8 +101,14 @@ pub fn write_bundle(dir: &Path, node: &NodeInfo, config: &NetNsConfig) -> Result
     if !missing(MissingState::Sets) {
         out.file("ipset-save", &ipset::print(&config.sets))?;
     }
-    if !missing(MissingState::Conntrack) {
-        out.file("conntrack", "")?;
+    if !missing(MissingState::Conntrack) || !config.connections.is_empty() {
+        out.file("conntrack", &conntrack::print(&config.connections))?;
+    }
+    if !missing(MissingState::OtherRules) && !missing(MissingState::Rulesets) {
+        out.file("nft.json", "{\"nftables\": []}\n")?;
+        if config.rulesets.iter().all(|ruleset| ruleset.backend == Backend::Nft) {
+            out.file("iptables-legacy-save", "")?;
+        }
     }
     match &config.sockets {
         Some(sockets) => {

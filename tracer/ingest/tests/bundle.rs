@@ -235,6 +235,9 @@ fn plain(config: &NetNsConfig) -> NetNsConfig {
     config.routing_rules.iter_mut().for_each(|r| r.source = nowhere);
     config.neighbours.iter_mut().for_each(|n| n.source = nowhere);
     config.fdb.iter_mut().for_each(|e| e.source = nowhere);
+    config.connections.iter_mut().for_each(|e| e.source = nowhere);
+    // No line of `ss` says that there is no connected socket.
+    config.missing.retain(|missing| *missing != MissingState::ConnectedSockets);
     config.unmodelled.iter_mut().for_each(|u| u.source = nowhere);
     for set in &mut config.sets {
         set.source = nowhere;

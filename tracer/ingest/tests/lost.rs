@@ -4,7 +4,7 @@
 
 use std::process::Command;
 
-use pktwalk_ingest::{Bundle, read_bundle, read_files};
+use pktwalk_ingest::{Bundle, read_bundle, read_files, write_bundle};
 use pktwalk_linux::config::{MissingState, UnmodelledPoint};
 use pktwalk_linux::diag::MOST_REMARKS;
 
@@ -194,4 +194,47 @@ fn remarks_are_bounded_and_what_is_lost_is_still_known() {
         assert!(bundle.remarks().count() < 1000 && !everywhere(&bundle).is_empty());
         assert!(start.elapsed().as_secs() < 5);
     }
+}
+
+#[test]
+fn connections_are_read_and_written() {
+    let dump = "\
+        ipv4     2 tcp      6 431999 ESTABLISHED src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 src=10.0.0.3 dst=10.0.0.1 sport=4 dport=1 [ASSURED] mark=7 zone-orig=3 use=1\n\
+        ipv4     2 udp      17 29 src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 [UNREPLIED] src=10.0.0.2 dst=10.0.0.1 sport=2 dport=1 mark=0 zone=5 use=1\n\
+        ipv4     2 gre      47 29 src=10.0.0.1 dst=10.0.0.2 srckey=0x1 dstkey=0xff src=10.0.0.2 dst=10.0.0.1 srckey=0xff dstkey=0x1 mark=0 use=1\n\
+        ipv4     2 icmp     1 29 src=10.0.0.1 dst=10.0.0.2 type=8 code=0 id=77 src=10.0.0.2 dst=10.0.0.1 type=0 code=0 id=77 mark=0 use=1\n";
+    let config = bundle(&[("conntrack", dump), ("ip-link.json", "[]")]).host.config;
+    assert_eq!(config.connections.len(), 4);
+    assert!(!config.missing.contains(&MissingState::Conntrack));
+    let dir = tempfile::tempdir().unwrap();
+    write_bundle(dir.path(), &Default::default(), &config).unwrap();
+    let mut again = read_bundle(dir.path()).unwrap().host.config.connections;
+    for (one, other) in again.iter_mut().zip(&config.connections) {
+        one.source = other.source;
+    }
+    assert_eq!(again, config.connections);
+    // What is lost of the list is as good as missing.
+    for lost in [
+        "tcp 6 10 ESTABLISHED src=10.0",
+        "tcp 6 10 NOSUCH src=1.1.1.1 dst=1.1.1.2 sport=1 dport=2 src=1.1.1.2 dst=1.1.1.1 sport=2 dport=1\n",
+    ] {
+        let config = bundle(&[("conntrack", &format!("{dump}{lost}"))]).host.config;
+        assert!(config.missing.contains(&MissingState::Conntrack) && config.connections.len() == 4, "{lost}");
+    }
+    let offloaded = dump.replace("431999 ESTABLISHED", "").replace("[ASSURED]", "[OFFLOAD]");
+    assert!(bundle(&[("conntrack", &offloaded)]).host.config.connections[0].unmodelled.is_some());
+}
+
+#[test]
+fn what_other_files_would_tell_is_an_assumption() {
+    let rules = ("iptables-save", "*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n");
+    let nft = ("nft.json", r#"{"nftables": []}"#);
+    let missing = |files: &[(&str, &str)], state| bundle(files).host.config.missing.contains(&state);
+    assert!(missing(&[rules], MissingState::OtherRules));
+    assert!(missing(&[rules, nft], MissingState::OtherRules));
+    assert!(!missing(&[rules, nft, ("iptables-legacy-save", "")], MissingState::OtherRules));
+    let listener = "tcp LISTEN 0 128 0.0.0.0:80 0.0.0.0:* ino:1 sk:1 <->\n";
+    assert!(missing(&[("ss", listener)], MissingState::ConnectedSockets));
+    let connected = format!("{listener}tcp ESTAB 0 0 10.0.0.1:45364 10.0.0.2:80 ino:69240\n");
+    assert!(!missing(&[("ss", &connected)], MissingState::ConnectedSockets));
 }

@@ -8,6 +8,7 @@
 //! with the thread's file descriptors, however the process ends.
 
 mod bpf;
+mod connections;
 pub mod engine;
 mod fill;
 pub mod fuzz;

@@ -27,7 +27,7 @@ use crate::perf::{Freed, Perf};
 use crate::program::{self, Settings, has_peer, peer_name};
 use crate::rules::{self, Loaded};
 use crate::trace::Tracer;
-use crate::{bpf, fill, offload, state};
+use crate::{bpf, connections, fill, offload, state};
 
 /// The other end of a wire.
 struct Port {
@@ -247,7 +247,8 @@ impl World {
     pub fn fill(&mut self, packets: usize) -> Result<(), EngineError> {
         let count = fill::wanted(&self.config, packets)?;
         fill::fill(&mut self.netfilter, count)?;
-        self.filled = count > 0;
+        connections::make(&mut self.netfilter, &self.config.connections)?;
+        self.filled = count > 0 || !self.config.connections.is_empty();
         Ok(())
     }
 

@@ -55,7 +55,7 @@ pub fn assumed(assumption: Assumption, names: &dyn Names) -> Assumed {
         Assumption::ConntrackEmpty => make(
             "conntrack-empty",
             "no connection existed before the first packet".to_owned(),
-            "send the earlier packets first (-p can be repeated)".to_owned(),
+            "file conntrack in the bundle, or the earlier packets first (-p can be repeated)".to_owned(),
         ),
         Assumption::Default(missing) => defaulted(missing),
         Assumption::Choice(what) => make(
@@ -98,7 +98,17 @@ fn missing_state(missing: MissingState) -> (&'static str, &'static str, &'static
         MissingState::Conntrack => (
             "conntrack-empty",
             "no connection existed before the first packet",
-            "send the earlier packets first (-p can be repeated)",
+            "file conntrack in the bundle, or the earlier packets first (-p can be repeated)",
+        ),
+        MissingState::ConnectedSockets => (
+            "no-connected-sockets",
+            "no connected socket takes the packet",
+            "rows of connected sockets in file ss of the bundle (ss -Htuanpe)",
+        ),
+        MissingState::OtherRules => (
+            "no-other-rules",
+            "no rules but those of iptables-save",
+            "files nft.json and iptables-legacy-save in the bundle",
         ),
         MissingState::Sockets => (
             "sockets-listen",

@@ -48,8 +48,7 @@ pub fn assume(config: &mut NetNsConfig, text: &str) -> Result<Remark, AssumeErro
         "backend-order" => backend_order(config, value),
         "ignore" => ignore(config, value),
         _ if key.starts_with("net.") => {
-            config.sysctls.insert(key.to_owned(), value.to_owned());
-            Ok(format!("{key} is {value}"))
+            pktwalk_linux::sysctl::write(config, key, value).map(|()| format!("{key} is {value}"))
         }
         _ => Err(format!("there is no such assumption; there are {KEYS}")),
     };
@@ -254,6 +253,7 @@ mod tests {
             "backend-order=nft",
             "ignore=",
             "ignore=XDP",
+            "net.ipv4.ip_forwrd=0",
             "a=b",
         ] {
             let error = assume(&mut config, text).unwrap_err().to_string();

@@ -362,7 +362,7 @@ fn first_difference(one: &[PacketRun], other: &[PacketRun]) -> Option<Hook> {
 
 impl<'a> World<'a> {
     fn new(ns: &'a NetNs) -> World<'a> {
-        World { ns, state: NetNsState::default() }
+        World { ns, state: NetNsState::start(ns) }
     }
 
     fn names(&self, node: &str) -> NetNsNames<'a> {

@@ -2,7 +2,8 @@
 
 use super::sctp::SctpTrack;
 use super::tcp::TcpTrack;
-use super::tuple::{CtDirection, CtTuple};
+use super::tuple::{CtDirection, CtTuple, proto};
+use crate::config::Connection;
 use crate::ids::DevId;
 use crate::skb::CtZones;
 
@@ -116,6 +117,8 @@ pub struct CtEntry {
     pub expires_ns: u64,
     /// Device that MASQUERADE took the address of.
     pub masquerade_dev: Option<DevId>,
+    /// What of it is not modelled: its packets end `Unknown`.
+    pub unmodelled: Option<&'static str>,
     pub(super) track: Track,
     /// In the table: when it is looked at for having expired, which is no later than it does.
     pub(super) due_ns: u64,
@@ -137,9 +140,42 @@ impl CtEntry {
             tcp: None,
             expires_ns: 0,
             masquerade_dev: None,
+            unmodelled: None,
             track: Track::None,
             due_ns: 0,
             counted_assured: false,
+        }
+    }
+
+    /// A connection of a dump, at the start of a run. Its halves of NAT are decided, whatever they came to.
+    pub(crate) fn of_dump(known: &Connection) -> CtEntry {
+        let inverse = known.original.invert();
+        let source =
+            inverse.is_none_or(|i| (i.dst, i.dst_part()) != (known.reply.dst, known.reply.dst_part()));
+        let destination =
+            inverse.is_none_or(|i| (i.src, i.src_part()) != (known.reply.src, known.reply.src_part()));
+        // ICMP has one identifier, which a translation of the source changes.
+        let icmp = known.original.protocol == proto::ICMP;
+        let destination = if icmp { known.original.dst != known.reply.src } else { destination };
+        let mut status = status::CONFIRMED | status::SRC_NAT_DONE | status::DST_NAT_DONE;
+        for (holds, bit) in [
+            (!known.unreplied, status::SEEN_REPLY),
+            (known.assured, status::ASSURED),
+            (source, status::SRC_NAT),
+            (destination, status::DST_NAT),
+        ] {
+            status |= if holds { bit } else { 0 };
+        }
+        CtEntry {
+            zone_original: known.zone_original,
+            zone_reply: known.zone_reply,
+            status,
+            mark: known.mark,
+            tcp: known.tcp,
+            // The tool rounds down: what is printed with 0 seconds is there.
+            expires_ns: u64::from(known.timeout).max(1).saturating_mul(1_000_000_000),
+            unmodelled: known.unmodelled,
+            ..CtEntry::new(known.original, known.reply)
         }
     }
 

@@ -33,7 +33,7 @@ use crate::netfilter::{HookState, HookVerdict};
 use crate::netns::Cx;
 use crate::reason::{Because, DropCode, End, Locus};
 use crate::skb::{CtInfo, CtZones, Skb, SkbCt};
-use crate::trace::{CtResult, Sink, Step};
+use crate::trace::{Assumption, CtResult, Sink, Step};
 use packet::Transport;
 use track::{Icmp, Tracked, invalid};
 use tuple::{CtDirection, CtTuple, TupleError, proto};
@@ -69,6 +69,9 @@ pub(crate) fn conntrack_in<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &mut
         }
     };
     cx.sink.step(skb, Step::CtLookup { hook, result });
+    if cx.ns.connections_unknown && matches!(result, CtResult::Entry { created: true, .. }) {
+        cx.sink.step(skb, Step::Assumed(Assumption::ConntrackEmpty));
+    }
     HookVerdict::Accept
 }
 
@@ -119,6 +122,9 @@ fn known(
     now_ns: u64,
 ) -> Option<Outcome> {
     let entry = table.get_mut(id)?;
+    if let Some(what) = entry.unmodelled {
+        return Some(Outcome::End(End::unknown(Because::NotModelled(what))));
+    }
     let info = match direction {
         CtDirection::Reply => CtInfo::EstablishedReply,
         CtDirection::Original if entry.status & status::SEEN_REPLY != 0 => CtInfo::Established,

@@ -43,7 +43,46 @@ pub struct CtSettings {
     pub(super) sctp: [u64; 9],
 }
 
+/// What is read of `net.netfilter.nf_conntrack_*`.
+const NAMES: [&str; 30] = [
+    "max",
+    "checksum",
+    "tcp_loose",
+    "tcp_be_liberal",
+    "tcp_ignore_invalid_rst",
+    "tcp_max_retrans",
+    "tcp_timeout_max_retrans",
+    "tcp_timeout_unacknowledged",
+    "tcp_timeout_syn_sent",
+    "tcp_timeout_syn_recv",
+    "tcp_timeout_established",
+    "tcp_timeout_fin_wait",
+    "tcp_timeout_close_wait",
+    "tcp_timeout_last_ack",
+    "tcp_timeout_time_wait",
+    "tcp_timeout_close",
+    "udp_timeout",
+    "udp_timeout_stream",
+    "icmp_timeout",
+    "generic_timeout",
+    "gre_timeout",
+    "gre_timeout_stream",
+    "sctp_timeout_closed",
+    "sctp_timeout_cookie_wait",
+    "sctp_timeout_cookie_echoed",
+    "sctp_timeout_established",
+    "sctp_timeout_shutdown_sent",
+    "sctp_timeout_shutdown_recd",
+    "sctp_timeout_shutdown_ack_sent",
+    "sctp_timeout_heartbeat_sent",
+];
+
 impl CtSettings {
+    /// Whether there is a setting `net.netfilter.nf_conntrack_<name>` here.
+    pub(crate) fn has(name: &str) -> bool {
+        NAMES.contains(&name)
+    }
+
     /// Reads them. A value that is no number, or negative, stands at its default.
     pub fn compile(sysctls: &Sysctls) -> CtSettings {
         let number = |name: &str, default: u64| {

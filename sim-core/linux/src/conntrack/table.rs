@@ -8,6 +8,8 @@ use smallvec::SmallVec;
 
 use super::tuple::{CtDirection, CtL4, CtTuple};
 use super::{CtEntry, CtZones, status};
+use crate::config::Connection;
+use crate::diag::Diagnostic;
 use crate::ids::CtId;
 
 /// What finds one direction of a confirmed entry: tuple, direction and zone, packed. The protocol says which kind of [`CtL4`] it is.
@@ -122,6 +124,18 @@ impl Conntrack {
         let id = self.push(entry);
         self.link(id, true);
         Ok(id)
+    }
+
+    /// The table that a run starts with. Of two connections that have a tuple in common the first counts.
+    pub(crate) fn of_dump(known: &[Connection], diagnostics: &mut Vec<Diagnostic>) -> Conntrack {
+        let mut table = Conntrack::default();
+        for connection in known {
+            if table.insert(CtEntry::of_dump(connection)).is_err() {
+                let message = "another connection before it has the same tuple: left out";
+                diagnostics.push(Diagnostic::warning(connection.source, message));
+            }
+        }
+        table
     }
 
     /// A new entry that nothing finds yet.

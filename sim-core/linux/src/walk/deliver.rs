@@ -1,7 +1,7 @@
 //! Local delivery (`ip_local_deliver`, `ip_protocol_deliver_rcu`): INPUT, then the transport protocols up to the socket.
 
 use pktwalk_packet::checksum::checksum;
-use pktwalk_packet::{IcmpFields, TcpFields, UdpFields};
+use pktwalk_packet::{IcmpFields, TcpFields, UdpFields, tcp_flag};
 
 use super::links::SocketKey;
 use super::socket::{self, Arrival};
@@ -68,6 +68,13 @@ fn may_listen(ns: &NetNs, protocol: u8, port: u16) -> bool {
     ns.links.sockets_lost && !closed(ns, protocol, port)
 }
 
+/// Nobody takes it, if there is no connected socket that does: where the list has none, that is an assumption.
+fn none_connected<S: Sink>(cx: &mut Cx<'_, S>, skb: &Skb, port: u16) {
+    if cx.ns.links.connected_unknown && !closed(cx.ns, skb.ip.protocol, port) {
+        cx.sink.step(skb, Step::Assumed(Assumption::Default(MissingState::ConnectedSockets)));
+    }
+}
+
 /// Whether the user says that nothing listens there.
 fn closed(ns: &NetNs, protocol: u8, port: u16) -> bool {
     ns.config.closed.iter().any(|&(of, at)| of == protocol && (at == 0 || at == port))
@@ -130,6 +137,9 @@ fn tcp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next 
     if may_listen(cx.ns, TCP, tcp.dport) {
         return assumed(cx, skb, tcp.dport);
     }
+    if tcp.flags & (tcp_flag::SYN | tcp_flag::ACK) != tcp_flag::SYN {
+        none_connected(cx, skb, tcp.dport);
+    }
     let (code, locus) = (DropCode::NoSocket, Locus::Subsystem(FUNCTION));
     Next::End(if reject::no_socket(cx, skb, &tcp) {
         End::rejected(code, locus)
@@ -164,6 +174,7 @@ fn udp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next 
     if may_listen(cx.ns, UDP, udp.dport) {
         return assumed(cx, skb, udp.dport);
     }
+    none_connected(cx, skb, udp.dport);
     if to.broadcast {
         return drop(DropCode::NoSocketBroadcast, "__udp4_lib_mcast_deliver");
     }

@@ -68,6 +68,8 @@ pub struct Links {
     /// Bridges with `nf_call_iptables` of their own.
     calls_iptables: Vec<DevId>,
     pub(super) sockets: Option<Vec<SocketKey>>,
+    /// Connected sockets are not known.
+    pub(super) connected_unknown: bool,
     /// Some of the sockets are not known.
     pub(super) sockets_lost: bool,
     /// There is, or may be, a socket that can have joined a multicast group: of any kind but TCP, whatever it is bound or connected to.
@@ -170,6 +172,7 @@ impl Links {
             }
         }
         links.compile_bridges(config, devs, diagnostics);
+        links.connected_unknown = config.missing.contains(&MissingState::ConnectedSockets);
         links.sockets_lost = config.missing.contains(&MissingState::Sockets);
         links.sockets_may_join = links.sockets_lost
             || links.raw_sockets_unknown
