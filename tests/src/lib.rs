@@ -3,6 +3,8 @@
 //! Privileged tests need root, network namespaces and the real tools. Where one of these is missing they say so on standard error and pass, unless
 //! `PKTWALK_REQUIRE_PRIVILEGED=1` is set (as `.ci/run` does where the machine has them), which turns a skip into a failure.
 
+pub mod modelled;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 

@@ -1,0 +1,29 @@
+//! The generator of the differential runner makes everything that is modelled: walked by the model, its cases show every match, target, hook
+//! with table, route type and drop code. No kernel is asked here.
+
+use pktwalk_linux::hook::Backend;
+use pktwalk_live::fuzz::differ;
+use pktwalk_scenario::model::ModelEngine;
+use pktwalk_tests::modelled::{self, Shown, note, note_throw};
+
+/// How many cases it takes for the rarest to come up.
+const CASES: u64 = 1500;
+
+/// What is not generated, and why.
+const NOT_GENERATED: &[(&str, &str)] = &[];
+
+#[test]
+fn everything_modelled_is_generated() {
+    let mut shown = Shown::new();
+    for number in 0..CASES {
+        let case = differ::case(1, number, Backend::Nft, 20);
+        let model = ModelEngine::new().walk(&case).expect("the model runs every case");
+        for record in model.run.sends.iter().filter_map(|send| send.record.as_ref()) {
+            record.request.packets.iter().for_each(|packet| note(&model.ns, packet, &mut shown));
+        }
+        note_throw(&model.ns, &mut shown);
+    }
+    let (missing, needless) = modelled::missing(&shown, NOT_GENERATED);
+    assert!(missing.is_empty(), "not generated:\n  {}", missing.join("\n  "));
+    assert!(needless.is_empty(), "excused, but generated: {needless:?}");
+}
