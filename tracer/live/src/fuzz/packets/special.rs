@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use pktwalk_linux::skb::SkbSocket;
 use pktwalk_packet::MacAddr;
 use pktwalk_scenario::case::Entry;
 
@@ -32,8 +33,9 @@ impl Maker<'_> {
             dport: *self.rng.pick(&pools::SERVICE_PORTS),
             id: self.id(),
         };
-        match self.rng.below(6) {
+        match self.rng.below(7) {
             0 => return self.fragments(&ends),
+            6 => return self.special_local(),
             1 => self.options(&ends),
             2 => self.frame(&ends),
             3 => self.icmp(&ends),
@@ -135,6 +137,8 @@ impl Maker<'_> {
             _ => "",
         };
         let l4 = match self.rng.below(3) {
+            // More than a narrow port takes.
+            _ if port && self.rng.chance(40) => format!("udp {src}:{sport} > {dst}:{dport} len=1400"),
             0 => format!("icmp {src} > {dst} type=8 id=5 seq=1"),
             1 => format!("tcp {src}:{sport} > {dst}:{dport}"),
             _ => format!("udp {src}:{sport} > {dst}:{dport}"),
@@ -160,7 +164,7 @@ impl Maker<'_> {
             4 => "type=42 rest=00050100 len=4",
             5 => "type=43 rest=00050100",
             6 => "type=9 len=8",
-            7 => "type=37 id=5 seq=1",
+            7 => *self.rng.pick(&["type=37 rest=00050001", "type=200 len=8"]),
             // Errors that quote no whole header.
             8 => *self.rng.pick(&[
                 "type=3 code=1 data=45000054",
@@ -195,6 +199,19 @@ impl Maker<'_> {
             ),
         };
         self.give(ends, &format!("{text} ipid={id}"));
+    }
+
+    /// What a socket of the namespace sends that no router takes further.
+    fn special_local(&mut self) {
+        let id = self.id();
+        let text = match self.rng.below(4) {
+            0 => format!("udp {NODE}:53 > 224.0.0.1:600 ttl=0 ipid={id}"),
+            1 => format!("udp {NODE}:53 > 224.0.0.9:600 ttl=1 ipid={id}"),
+            2 => format!("udp {NODE}:53 > {}:600 len=1600 ipid={id}", pools::addr(self.rng)),
+            _ => format!("udp {NODE}:53 > 192.168.50.255:600 ipid={id}"),
+        };
+        let socket = SkbSocket { uid: Some(0), gid: Some(0), bound_dev: None, raw: true };
+        self.send(&text, Entry::Local(socket));
     }
 
     /// Ends and lengths that cannot be.

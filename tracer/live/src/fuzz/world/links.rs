@@ -63,6 +63,14 @@ fn bridge(rng: &mut Rng, config: &mut NetNsConfig) {
     {
         port.port.forwarding = false;
     }
+    // A bridge is as wide as its narrowest port.
+    let narrow = rng.chance(40);
+    if narrow && let Some(port) = ports.last_mut() {
+        port.mtu = 1000;
+    }
+    if narrow && let Some(bridge) = config.devices.iter_mut().find(|device| device.name == "br0") {
+        bridge.mtu = 1000;
+    }
     if rng.chance(15)
         && let Some(bridge) = config.devices.iter_mut().find(|device| device.name == "br0")
     {

@@ -105,7 +105,13 @@ fn special(rng: &mut Rng) -> Route {
                 1 => host(FAR_HOST),
                 _ => "203.0.113.0/24".to_owned(),
             };
-            Route { tos: *rng.pick(&[0x10, 0x08]), ..route(&dst, Some(NEAR_HOST), Some("eth0")) }
+            // By another device at times: a connection then changes its way with the TOS of a packet.
+            let way = if rng.chance(50) {
+                route(&dst, Some(NEAR_HOST), Some("eth0"))
+            } else {
+                route(&dst, None, Some("vethb"))
+            };
+            Route { tos: *rng.pick(&[0x10, 0x08]), ..way }
         }
         8 => {
             let mut onlink = route("198.51.100.0/24", Some(ONLINK_GATEWAY), Some("eth0"));
