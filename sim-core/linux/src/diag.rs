@@ -69,7 +69,13 @@ pub struct Remarks {
 
 impl Remarks {
     /// Adds one. The first that says that something is lost is never left out.
-    pub fn push(&mut self, remark: Diagnostic) {
+    pub fn push(&mut self, mut remark: Diagnostic) {
+        // What is quoted of the input must not act on a terminal.
+        if remark.message.chars().any(char::is_control) {
+            let escaped =
+                |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+            remark.message = remark.message.chars().map(escaped).collect();
+        }
         let known = |lost: Lost| lost == Lost::Nothing || self.list.iter().any(|one| one.lost == lost);
         if self.list.len() < MOST_REMARKS || !known(remark.lost) {
             self.list.push(remark);

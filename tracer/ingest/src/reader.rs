@@ -6,6 +6,9 @@ use pktwalk_linux::config::{NetNsConfig, UnmodelledPoint, UnmodelledState};
 use pktwalk_linux::diag::{Diagnostic, Remarks};
 use pktwalk_linux::ids::SourceLine;
 
+/// Lines of a file that are read: with what they become they take many times their room.
+const MOST_LINES: u32 = 1_500_000;
+
 /// One file, being read into a namespace.
 pub(crate) struct Reader<'a> {
     pub(crate) config: &'a mut NetNsConfig,
@@ -55,6 +58,11 @@ impl<'a> Reader<'a> {
         let mut number = 0u32;
         for line in text.split(|&b| b == b'\n') {
             number = number.saturating_add(1);
+            if number > MOST_LINES {
+                self.error(number, "too many lines: the rest is not read");
+                self.given_up = true;
+                return;
+            }
             let decoded = String::from_utf8_lossy(line);
             if matches!(decoded, Cow::Owned(_)) {
                 self.warning(number, "bytes that are no UTF-8");

@@ -27,6 +27,7 @@ pub(crate) fn sockets(reader: &mut Reader<'_>, text: &[u8]) {
     if !found.iter().any(|socket| socket.remote.is_some()) {
         reader.config.missing.push(MissingState::ConnectedSockets);
     }
+    lost |= reader.given_up;
     if lost {
         reader.config.missing.push(MissingState::Sockets);
     }
@@ -38,9 +39,14 @@ fn socket(line: &str) -> Result<Option<Socket>, String> {
     // Names of processes may hold spaces.
     let owner = line
         .split_once("users:((")
-        .and_then(|(_, rest)| rest.split_once("))"))
+        .and_then(|(_, rest)| rest.rsplit_once("))"))
         .map(|(users, _)| format!("(({users}))"));
-    let mut words = line.split_whitespace();
+    // What stands in them is taken for no field of the line.
+    let without: String = match line.split_once("users:((") {
+        Some((before, rest)) => [before, rest.rsplit_once("))").map_or("", |(_, after)| after)].concat(),
+        None => line.to_owned(),
+    };
+    let mut words = without.split_whitespace();
     let protocol = match words.next() {
         Some("tcp" | "mptcp") => 6,
         Some("udp") => 17,
@@ -83,7 +89,7 @@ fn socket(line: &str) -> Result<Option<Socket>, String> {
         v6_only,
         listening: state == "LISTEN",
         // The tool leaves uid 0 out when it prints the rest (`-e`).
-        uid: uid.or_else(|| line.contains(" ino:").then_some(0)),
+        uid: uid.or_else(|| without.contains(" ino:").then_some(0)),
         owner,
     }))
 }
@@ -122,6 +128,10 @@ mod tests {
             (dns.protocol, dns.port, dns.listening, dns.remote, dns.uid),
             (17, 53, false, None, Some(0))
         );
+        let named = socket(
+            "tcp LISTEN 0 5 0.0.0.0:80 0.0.0.0:* users:((\"my uid:7 v6only:1\",pid=1,fd=4)) uid:33 ino:1 sk:1 <->",
+        );
+        assert_eq!(named.unwrap().unwrap().uid, Some(33));
         let dhcp = socket("udp UNCONN 0      0      0.0.0.0%eth0:68 0.0.0.0:* uid:101 ino:69239 sk:2 <->")
             .unwrap()
             .unwrap();

@@ -44,6 +44,7 @@ pub(crate) fn settings(reader: &mut Reader<'_>, text: &[u8]) {
     lost |= !["net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding"]
         .into_iter()
         .any(|key| reader.config.sysctls.contains_key(key));
+    lost |= reader.given_up;
     if lost {
         reader.config.missing.push(MissingState::Sysctls);
     }

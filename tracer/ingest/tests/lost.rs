@@ -238,3 +238,18 @@ fn what_other_files_would_tell_is_an_assumption() {
     let connected = format!("{listener}tcp ESTAB 0 0 10.0.0.1:45364 10.0.0.2:80 ino:69240\n");
     assert!(!missing(&[("ss", &connected)], MissingState::ConnectedSockets));
 }
+
+#[test]
+fn ports_are_told_once_and_control_characters_are_shown() {
+    let head = "*filter\n:FORWARD ACCEPT [0:0]\n";
+    let twice = format!("{head}-A FORWARD -p tcp -m multiport --sports 5 --dports 6 -j DROP\nCOMMIT\n");
+    let remarks = bundle(&[("iptables-save", &twice)]);
+    assert!(remarks.remarks().any(|(_, text)| text.contains("iptables-save:3")), "the tool refuses it");
+    let escape = format!("{head}\u{1b}[31mred\nCOMMIT\n");
+    let bundle = bundle(&[("iptables-save", &escape)]);
+    assert!(bundle.remarks().all(|(_, text)| !text.contains('\u{1b}')));
+    // A line of more words than any tool takes.
+    let long = format!("{head}-A FORWARD {}\nCOMMIT\n", "-m a ".repeat(20_000));
+    let lost = everywhere(&read_files("t", [("iptables-save", long.as_bytes())]).unwrap());
+    assert_eq!(lost.len(), 1, "{lost:?}");
+}

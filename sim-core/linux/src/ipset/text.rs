@@ -39,6 +39,11 @@ const ADD_ORDER: [&str; 9] =
 /// Ranges of more elements than this are printed as ranges, which the tool reads just as well.
 const PRINT_EXPANDED: u64 = 65_536;
 
+/// Lines of a file that are read: with what they become they take many times their room. What stands behind is lost.
+const MOST_LINES: usize = 5_000_000;
+/// Sets: the kernel has room for 65,534.
+const MOST_SETS: usize = 65_534;
+
 /// Words of a line; a word in double quotes is one, without them.
 struct Words<'a> {
     rest: &'a str,
@@ -76,6 +81,10 @@ fn options<'a>(
     let mut found: Vec<(String, Option<String>)> = Vec::new();
     while let Some(word) = words.next() {
         let word = word?;
+        // The tool takes each once.
+        if found.len() > 16 {
+            return Err("too many options".to_owned());
+        }
         if flags.contains(&word) {
             found.push((word.to_owned(), None));
         } else if values.contains(&word) {
@@ -96,10 +105,16 @@ pub fn parse(text: &[u8], file: u32) -> (Vec<IpSet>, Vec<Diagnostic>) {
     let mut diagnostics = Remarks::default();
     // A line of which nobody knows what set it is about.
     let mut lost_anywhere = None;
-    let mut line_number = 0u32;
+    let (mut line_number, mut elements) = (0u32, 0usize);
     for line in text.split(|&b| b == b'\n') {
         line_number = line_number.saturating_add(1);
         let source = SourceLine { file, line: line_number };
+        elements += 1;
+        if elements > MOST_LINES || sets.len() > MOST_SETS {
+            diagnostics.push(Diagnostic::error(source, "too many sets or elements: the rest is not read"));
+            lost_anywhere.get_or_insert(source);
+            break;
+        }
         let line = match std::str::from_utf8(line) {
             Ok(line) => std::borrow::Cow::Borrowed(line),
             Err(_) => {

@@ -16,6 +16,12 @@ use super::parse_rule;
 use super::print::is_built_in;
 use super::tokens::{self, Token};
 
+/// Bytes that rules of one file may take in memory: short lines make many rules. What stands behind is lost.
+const MOST_BYTES: usize = 1_000_000_000;
+
+/// Bytes of one line; iptables-restore itself takes 10,240.
+const LONGEST_LINE: usize = 65_536;
+
 /// Longest chain name that the tools take, in bytes (`XT_EXTENSION_MAXNAMELEN` with its end).
 const LONGEST_CHAIN_NAME: usize = 28;
 
@@ -23,6 +29,7 @@ pub(super) fn file(text: &[u8], file: u32, family: Family) -> (SaveFile, Vec<Dia
     let mut reader = Reader {
         save: SaveFile { family, header: None, tables: Vec::new() },
         remarks: Remarks::default(),
+        used: 0,
         source: SourceLine { file, line: 0 },
         table: None,
         index: FxHashMap::default(),
@@ -41,6 +48,8 @@ pub(super) fn file(text: &[u8], file: u32, family: Family) -> (SaveFile, Vec<Dia
 struct Reader {
     save: SaveFile,
     remarks: Remarks,
+    /// What the rules take in memory, about.
+    used: usize,
     source: SourceLine,
     /// The table between `*name` and `COMMIT`.
     table: Option<Table>,
@@ -70,8 +79,11 @@ impl Reader {
 
     fn bytes<'a>(&mut self, line: &'a [u8], tokens: &mut Vec<Token<'a>>) {
         let line = line.trim_ascii();
-        if line.is_empty() {
+        if line.is_empty() || self.used > MOST_BYTES {
             return;
+        }
+        if line.len() > LONGEST_LINE && !line.starts_with(b"#") {
+            return self.lost(format!("a line of more than {LONGEST_LINE} bytes"));
         }
         match std::str::from_utf8(line) {
             Ok(line) => {
@@ -307,6 +319,15 @@ impl Reader {
         self.make_chain(name, policy, parsed);
     }
 
+    /// Counts what is kept, and says it once where it is too much.
+    fn uses(&mut self, bytes: usize) {
+        let before = self.used;
+        self.used = before.saturating_add(bytes);
+        if before <= MOST_BYTES && self.used > MOST_BYTES {
+            self.lost("more rules than memory is given to: the rest of the file is not read");
+        }
+    }
+
     fn chain_index(&self, name: &str) -> Option<usize> {
         let known = |index: &usize| {
             self.table
@@ -326,6 +347,7 @@ impl Reader {
             let message = format!("the name {} is longer than {LONGEST_CHAIN_NAME} bytes", short(name));
             self.say(Severity::Warning, message);
         }
+        self.uses(size_of::<Chain>() + 64 + 2 * name.len());
         let source = self.source;
         let Some(table) = &mut self.table else { return 0 };
         let index = table.chains.len();
@@ -449,6 +471,7 @@ impl Reader {
                 rule.matches.push(Match::Unmodelled(Unmodelled { name: String::new(), words }));
             }
         }
+        self.uses(read.rules.iter().map(size).sum());
         let index = match self.chain_index(name) {
             Some(index) => index,
             None => {
@@ -511,6 +534,22 @@ impl Reader {
             self.lost(format!("-{verb} names no rule of chain {}", short(name)));
         }
     }
+}
+
+/// What a rule takes in memory, about: words of what is not modelled take most.
+fn size(rule: &Rule) -> usize {
+    let words = |unmodelled: &Unmodelled| {
+        unmodelled.words.iter().map(|word| size_of::<String>() + 16 + word.len()).sum::<usize>()
+    };
+    let matches = rule.matches.iter().map(|one| match one {
+        Match::Unmodelled(unmodelled) => size_of::<Match>() + 32 + words(unmodelled),
+        _ => size_of::<Match>(),
+    });
+    let target = match &rule.target {
+        Target::Unmodelled(unmodelled) => 64 + words(unmodelled),
+        _ => 0,
+    };
+    size_of::<Rule>() + matches.sum::<usize>() + target
 }
 
 /// Whether replaced bytes stand anywhere but in a comment or a prefix.

@@ -129,6 +129,10 @@ pub(super) fn apply(
                 "dports" => MultiportKind::Destination,
                 _ => MultiportKind::Either,
             };
+            // The tool keeps one list.
+            if !multiport.ports.is_empty() {
+                return Err("there are ports already".to_owned());
+            }
             multiport.ports = multiports(arg)?;
         }
         Match::Conntrack(conntrack) => apply_conntrack(conntrack, option, not, arg, family)?,

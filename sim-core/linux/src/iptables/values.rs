@@ -138,7 +138,7 @@ pub(super) fn prefix_mask(length: u32, family: Family) -> IpAddr {
 fn mask(text: &str, family: Family) -> Parsed<IpAddr> {
     let whole = if family == Family::V4 { 32 } else { 128 };
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        return match text.parse::<u32>() {
+        return match int::<u32>(text) {
             Ok(length) if length <= whole => Ok(prefix_mask(length, family)),
             _ => bad(text, "a prefix length"),
         };
