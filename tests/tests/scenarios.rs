@@ -1,5 +1,6 @@
 //! Every scenario folder on the model, against its expectations and its golden text; and on the kernel of this machine, beside the model.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use pktwalk_live::engine::KernelEngine;
@@ -70,5 +71,16 @@ fn every_scenario_expects_something() {
     for scenario in all() {
         assert!(scenario.expects.iter().any(Option::is_some), "{} expects nothing", scenario.case.name);
         assert!(!scenario.file.symptom.is_empty(), "{} has no symptom", scenario.case.name);
+    }
+}
+
+#[test]
+fn every_neighbour_has_an_address_of_its_own() {
+    // Else a frame does not tell which next hop was taken.
+    for scenario in all() {
+        let neighbours = &scenario.case.config.neighbours;
+        let macs: BTreeSet<_> = neighbours.iter().filter_map(|neighbour| neighbour.mac).collect();
+        let known = neighbours.iter().filter(|neighbour| neighbour.mac.is_some()).count();
+        assert_eq!(macs.len(), known, "{}: {neighbours:?}", scenario.case.name);
     }
 }
