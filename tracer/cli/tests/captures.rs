@@ -73,7 +73,8 @@ fn frame(link_type: LinkType, head: &[u8], text: &str) -> CapturedFrame {
 fn save(node: &Path, name: &str, frames: &[CapturedFrame], ng: bool) -> String {
     let mut bytes = Vec::new();
     if ng { write_pcapng(&mut bytes, frames) } else { write_pcap(&mut bytes, frames) }.expect("written");
-    let file = node.with_file_name(format!("{}-{name}", node.file_name().unwrap().to_string_lossy()));
+    let file =
+        node.with_file_name(format!("{}-{name}", node.file_name().expect("a folder").to_string_lossy()));
     fs::write(&file, bytes).expect("file");
     file.display().to_string()
 }

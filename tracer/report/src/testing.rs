@@ -314,7 +314,7 @@ pub(crate) fn rejected_after_dnat(names: &Table) -> SendRecord {
             Step::Xmit { dev: eth0 },
         ]
         .into_iter()
-        .map(|step| RecordedStep::from(step))
+        .map(RecordedStep::from)
         .collect(),
         frames: vec![(eth0, error)],
         end: Some(End::plain(Disposition::Forwarded)),

@@ -34,14 +34,14 @@ impl Maker<'_> {
             id: self.id(),
         };
         match self.rng.below(7) {
-            0 => return self.fragments(&ends),
-            6 => return self.special_local(),
+            0 => self.fragments(&ends),
+            6 => self.special_local(),
             1 => self.options(&ends),
             2 => self.frame(&ends),
             3 => self.icmp(&ends),
             4 => self.other_protocol(&ends),
             _ => self.header(&ends),
-        };
+        }
     }
 
     fn give(&mut self, ends: &Ends, text: &str) {
