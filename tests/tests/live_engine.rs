@@ -341,6 +341,17 @@ fn who_asks_becomes_a_neighbour() {
 }
 
 #[test]
+fn rules_that_would_flush_each_other_are_refused() {
+    if skip_unprivileged("rules_that_would_flush_each_other_are_refused") {
+        return;
+    }
+    let mut case = case(Backend::Nft);
+    case.config.rulesets.push(case.config.rulesets[0].clone());
+    let error = KernelEngine::new(None).run(&case).expect_err("nothing to load").to_string();
+    assert!(error.contains("two rulesets of nft that both have a table mangle"), "{error}");
+}
+
+#[test]
 fn the_model_agrees_with_the_kernel_on_generated_rulesets() {
     if skip_unprivileged("the_model_agrees_with_the_kernel_on_generated_rulesets") {
         return;

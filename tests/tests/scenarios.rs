@@ -62,6 +62,13 @@ fn what_the_kernel_can_confirm_it_has_confirmed() {
                 scenario.case.name,
                 runner::GOLDEN
             );
+            let case = scenario.golden.as_ref().and_then(|golden| golden.case);
+            assert_eq!(
+                case,
+                Some(scenario.fingerprint),
+                "{}: the kernel confirmed another case",
+                scenario.case.name
+            );
         }
     }
 }

@@ -66,31 +66,43 @@ impl Conf {
     fn overlay(mut self, name: &str, reader: &mut Reader<'_>) -> Conf {
         let mut key = format!("net.ipv4.conf.{name}.");
         let prefix = key.len();
-        let mut read = |field: &str, value: &mut i32| {
+        let fresh = if name == "all" { Conf::ALL } else { Conf::DEFAULT };
+        let mut read = |field: &str, value: &mut i32, default: i32| {
             key.truncate(prefix);
             key.push_str(field);
             if let Some(given) = reader.number(&key) {
                 *value = given.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32;
             }
+            if name != "default" {
+                reader.note(&key, i64::from(*value), i64::from(default));
+            }
         };
-        read("forwarding", &mut self.forwarding);
-        read("rp_filter", &mut self.rp_filter);
-        read("accept_local", &mut self.accept_local);
-        read("route_localnet", &mut self.route_localnet);
-        read("src_valid_mark", &mut self.src_valid_mark);
-        read("proxy_arp", &mut self.proxy_arp);
-        read("proxy_arp_pvlan", &mut self.proxy_arp_pvlan);
-        read("send_redirects", &mut self.send_redirects);
-        read("shared_media", &mut self.shared_media);
-        read("secure_redirects", &mut self.secure_redirects);
-        read("accept_redirects", &mut self.accept_redirects);
-        read("arp_ignore", &mut self.arp_ignore);
-        read("arp_filter", &mut self.arp_filter);
-        read("bc_forwarding", &mut self.bc_forwarding);
-        read("accept_source_route", &mut self.accept_source_route);
-        read("ignore_routes_with_linkdown", &mut self.ignore_routes_with_linkdown);
-        read("drop_unicast_in_l2_multicast", &mut self.drop_unicast_in_l2_multicast);
-        read("mc_forwarding", &mut self.mc_forwarding);
+        read("forwarding", &mut self.forwarding, fresh.forwarding);
+        read("rp_filter", &mut self.rp_filter, fresh.rp_filter);
+        read("accept_local", &mut self.accept_local, fresh.accept_local);
+        read("route_localnet", &mut self.route_localnet, fresh.route_localnet);
+        read("src_valid_mark", &mut self.src_valid_mark, fresh.src_valid_mark);
+        read("proxy_arp", &mut self.proxy_arp, fresh.proxy_arp);
+        read("proxy_arp_pvlan", &mut self.proxy_arp_pvlan, fresh.proxy_arp_pvlan);
+        read("send_redirects", &mut self.send_redirects, fresh.send_redirects);
+        read("shared_media", &mut self.shared_media, fresh.shared_media);
+        read("secure_redirects", &mut self.secure_redirects, fresh.secure_redirects);
+        read("accept_redirects", &mut self.accept_redirects, fresh.accept_redirects);
+        read("arp_ignore", &mut self.arp_ignore, fresh.arp_ignore);
+        read("arp_filter", &mut self.arp_filter, fresh.arp_filter);
+        read("bc_forwarding", &mut self.bc_forwarding, fresh.bc_forwarding);
+        read("accept_source_route", &mut self.accept_source_route, fresh.accept_source_route);
+        read(
+            "ignore_routes_with_linkdown",
+            &mut self.ignore_routes_with_linkdown,
+            fresh.ignore_routes_with_linkdown,
+        );
+        read(
+            "drop_unicast_in_l2_multicast",
+            &mut self.drop_unicast_in_l2_multicast,
+            fresh.drop_unicast_in_l2_multicast,
+        );
+        read("mc_forwarding", &mut self.mc_forwarding, fresh.mc_forwarding);
         self
     }
 }
@@ -137,12 +149,34 @@ const KEYS: [&str; 17] = [
     "net.bridge.bridge-nf-call-arptables",
 ];
 
+/// A setting that a walk reads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Setting {
+    /// As `sysctl` names it.
+    pub key: String,
+    /// The value that the walk takes it to have.
+    pub value: i64,
+    /// What it has in a fresh namespace.
+    pub default: i64,
+}
+
+/// Every setting that a walk through `config` reads: what a kernel has to be told to do the same, also where `config` says nothing. A device has all
+/// values of its own, so that `conf.default` is not among them, and `conf.all.forwarding` stands for `ip_forward`. What writes others comes first.
+pub fn settings(config: &NetNsConfig) -> Vec<Setting> {
+    let mut read = Vec::new();
+    let sysctls = Sysctls::read(config, &mut Vec::new(), Some(&mut read));
+    read.extend(CtSettings::settings(&sysctls));
+    read
+}
+
 /// Reads numbers out of the raw map and remarks on what is none.
 struct Reader<'a> {
     raw: &'a BTreeMap<String, String>,
     diagnostics: &'a mut Vec<Diagnostic>,
     /// The file of settings.
     source: SourceLine,
+    /// What was read, for who asks.
+    read: Option<&'a mut Vec<Setting>>,
 }
 
 impl Reader<'_> {
@@ -161,7 +195,15 @@ impl Reader<'_> {
     }
 
     fn or(&mut self, key: &str, default: i64) -> i64 {
-        self.number(key).unwrap_or(default)
+        let value = self.number(key).unwrap_or(default);
+        self.note(key, value, default);
+        value
+    }
+
+    fn note(&mut self, key: &str, value: i64, default: i64) {
+        if let Some(read) = &mut self.read {
+            read.push(Setting { key: key.to_owned(), value, default });
+        }
     }
 }
 
@@ -244,11 +286,19 @@ pub fn write(config: &mut NetNsConfig, key: &str, value: &str) -> Result<(), Str
 impl Sysctls {
     /// Reads the settings of `config`.
     pub fn compile(config: &NetNsConfig, diagnostics: &mut Vec<Diagnostic>) -> Sysctls {
+        Sysctls::read(config, diagnostics, None)
+    }
+
+    fn read(
+        config: &NetNsConfig,
+        diagnostics: &mut Vec<Diagnostic>,
+        read: Option<&mut Vec<Setting>>,
+    ) -> Sysctls {
         let missing = config.missing.contains(&MissingState::Sysctls);
         // Settings are kept without their lines.
         let file = config.files.iter().position(|file| file == "sysctl" || file.ends_with("/sysctl"));
         let source = SourceLine { file: file.map_or(u32::MAX, |file| file as u32), line: 0 };
-        let mut reader = Reader { raw: &config.sysctls, diagnostics, source };
+        let mut reader = Reader { raw: &config.sysctls, diagnostics, source, read };
         let mut all = Conf::ALL.overlay("all", &mut reader);
         // `ip_forward` and `conf.all.forwarding` are one variable.
         if let Some(ip_forward) = reader.number("net.ipv4.ip_forward") {
@@ -260,6 +310,10 @@ impl Sysctls {
         let forwarding_assumed = missing && !forwarding_said;
         if forwarding_assumed {
             all.forwarding = 1;
+        }
+        let of_all = reader.read.iter_mut().flat_map(|read| read.iter_mut());
+        for setting in of_all.filter(|setting| setting.key == "net.ipv4.conf.all.forwarding") {
+            setting.value = i64::from(all.forwarding);
         }
         let mut default = Conf::DEFAULT.overlay("default", &mut reader);
         if forwarding_said || forwarding_assumed {
@@ -473,5 +527,54 @@ mod tests {
         let mut diagnostics = Vec::new();
         let _ = Sysctls::compile(&config, &mut diagnostics);
         assert_eq!(diagnostics[0].source, SourceLine { file: 1, line: 0 });
+    }
+}
+
+#[cfg(test)]
+mod settings_tests {
+    use pktwalk_packet::MacAddr;
+
+    use super::*;
+    use crate::config::{Device, DeviceKind};
+
+    fn value(config: &NetNsConfig, key: &str) -> Option<i64> {
+        let settings = settings(config);
+        let mut found = settings.iter().filter(|setting| setting.key == key);
+        let value = found.next().map(|setting| setting.value);
+        assert_eq!(found.next(), None, "{key} stands twice");
+        value
+    }
+
+    #[test]
+    fn settings_are_what_a_walk_takes_them_to_be() {
+        let mut config = NetNsConfig {
+            devices: vec![Device::new("eth0.7", 2, DeviceKind::Physical, MacAddr::default())],
+            missing: vec![MissingState::Sysctls],
+            ..NetNsConfig::default()
+        };
+        // Nothing was said: forwarding is assumed, and the rest is that of a fresh namespace.
+        assert_eq!(value(&config, "net.ipv4.conf.all.forwarding"), Some(1));
+        assert_eq!(value(&config, "net.ipv4.conf.eth0/7.forwarding"), Some(1));
+        assert_eq!(value(&config, "net.ipv4.conf.eth0/7.accept_source_route"), Some(1));
+        assert_eq!(value(&config, "net.netfilter.nf_conntrack_udp_timeout"), Some(30));
+        config.missing.clear();
+        for (key, text) in [
+            ("net.ipv4.ip_forward", "0"),
+            ("net.ipv4.conf.all.forwarding", "1"),
+            ("net.ipv4.conf.default.rp_filter", "2"),
+            ("net.netfilter.nf_conntrack_udp_timeout", "31"),
+            ("net.ipv4.icmp_ratelimit", "many"),
+            ("net.ipv4.tcp_syncookies", "2"),
+        ] {
+            config.sysctls.insert(key.to_owned(), text.to_owned());
+        }
+        assert_eq!(value(&config, "net.ipv4.conf.all.forwarding"), Some(0));
+        assert_eq!(value(&config, "net.ipv4.conf.eth0/7.forwarding"), Some(0));
+        assert_eq!(value(&config, "net.ipv4.conf.eth0/7.rp_filter"), Some(2));
+        assert_eq!(value(&config, "net.netfilter.nf_conntrack_udp_timeout"), Some(31));
+        assert_eq!(value(&config, "net.ipv4.icmp_ratelimit"), Some(1000));
+        for unread in ["net.ipv4.ip_forward", "net.ipv4.conf.default.rp_filter", "net.ipv4.tcp_syncookies"] {
+            assert_eq!(value(&config, unread), None);
+        }
     }
 }

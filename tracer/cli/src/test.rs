@@ -37,15 +37,17 @@ pub fn run(out: &Out, args: &Test) -> anyhow::Result<Exit> {
         let mut text = String::new();
         match result {
             Ok(outcome) => {
-                let ok = outcome.failures.is_empty();
-                text.push_str(&format!("{}  {name}\n", if ok { "ok    " } else { "FAILED" }));
-                for line in outcome.failures.iter().chain(&outcome.notes) {
+                let (word, one) = match (outcome.failures.as_slice(), outcome.unknown.as_slice()) {
+                    ([], []) => ("ok    ", Exit::Ok),
+                    ([], _) => ("UNKNOWN", Exit::Unknown),
+                    _ => ("FAILED", Exit::Bad),
+                };
+                text.push_str(&format!("{word}  {name}\n"));
+                for line in outcome.failures.iter().chain(&outcome.unknown).chain(&outcome.notes) {
                     text.push_str(&format!("        {line}\n"));
                 }
-                if !ok {
-                    failed += 1;
-                    exit = exit.worse(Exit::Bad);
-                }
+                failed += usize::from(one != Exit::Ok);
+                exit = exit.worse(one);
             }
             Err(error) => {
                 text.push_str(&format!("ERROR   {name}\n        {error:#}\n"));

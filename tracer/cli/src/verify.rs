@@ -3,13 +3,12 @@
 use std::fmt::Write as _;
 
 use pktwalk_linux::hook::Backend;
-use pktwalk_linux::reason::Disposition;
 use pktwalk_live::fuzz::differ::Plan;
 use pktwalk_report::flow::packet_line;
 use pktwalk_report::fold;
-use pktwalk_scenario::compare::{Difference, What};
-use pktwalk_scenario::confirm::{Backends, Confirmation, confirm};
-use pktwalk_scenario::event::{PacketRun, SendRun};
+use pktwalk_scenario::compare::Difference;
+use pktwalk_scenario::confirm::{Agreement, Backends, Confirmation, confirm};
+use pktwalk_scenario::event::PacketRun;
 use pktwalk_scenario::runner;
 
 use crate::args::{BackendArg, Verify};
@@ -55,7 +54,13 @@ fn side_by_side(confirmation: &Confirmation) -> (String, Exit) {
         confirmation.backend.map_or("rules as given".to_owned(), |backend| format!("rules on {backend}"));
     let release = confirmation.other.kernel.as_deref().unwrap_or("unknown release");
     let _ = writeln!(text, "kernel {release}, {on}; = both saw it, ! they differ\n");
-    let (mut events, mut unknown) = (0, false);
+    if let Some(backend) = confirmation.left_out {
+        let _ = writeln!(text, "tables of {backend} hold no rules: they are left out\n");
+    }
+    for gap in &confirmation.other.gaps {
+        let _ = writeln!(text, "not confirmed: {gap}\n");
+    }
+    let mut events = 0;
     for (number, (model, kernel)) in
         confirmation.model.run.sends.iter().zip(&confirmation.other.sends).enumerate()
     {
@@ -71,7 +76,6 @@ fn side_by_side(confirmation: &Confirmation) -> (String, Exit) {
             } else {
                 let _ = writeln!(text, "  because of it: {start}");
             }
-            unknown |= packet.disposition == Some(Disposition::Unknown);
             let nothing = PacketRun::default();
             let other = kernel.packets.get(at).unwrap_or(&nothing);
             events += one_packet(&mut text, packet, other);
@@ -82,44 +86,37 @@ fn side_by_side(confirmation: &Confirmation) -> (String, Exit) {
     }
     let packets = confirmation.model.run.sends.len();
     let so_far = format!("{}, {}", count(packets, "packet"), count(events, "event"));
-    let differences = confirmation.differences.as_slice();
-    if unknown && differences.iter().all(|difference| only_unknown(difference, confirmation)) {
-        let _ = writeln!(text, "\nUNKNOWN  {so_far}, {on}, kernel {release}");
-        let _ = writeln!(
-            text,
-            "as far as the model knows they agree, but it does not know what becomes of a packet: see pktwalk trace"
-        );
-        return (text, Exit::Unknown);
+    match confirmation.agreement() {
+        Agreement::Agree => {
+            let _ = writeln!(text, "\nAGREE  {so_far}, {on}, kernel {release}");
+            (text, Exit::Ok)
+        }
+        Agreement::Unknown => {
+            let _ = writeln!(text, "\nUNKNOWN  {so_far}, {on}, kernel {release}");
+            let _ = writeln!(
+                text,
+                "as far as the model knows they agree, but it does not know what becomes of a packet: see pktwalk trace"
+            );
+            (text, Exit::Unknown)
+        }
+        Agreement::Differ => {
+            let differences = count(confirmation.differences.len(), "difference");
+            let _ = writeln!(text, "\nDIFFER  {differences}, {on}, kernel {release}");
+            if let Some(first) = confirmation.differences.first() {
+                let _ = writeln!(text, "first (model | kernel): {first}");
+            }
+            if confirmation.undecided().next().is_none() {
+                return (text, Exit::Bad);
+            }
+            let _ = writeln!(text, "the model does not know what becomes of a packet: see pktwalk trace");
+            (text, Exit::Unknown)
+        }
     }
-    if differences.is_empty() {
-        let _ = writeln!(text, "\nAGREE  {so_far}, {on}, kernel {release}");
-        return (text, Exit::Ok);
-    }
-    let _ = writeln!(text, "\nDIFFER  {}, {on}, kernel {release}", count(differences.len(), "difference"));
-    if let Some(first) = confirmation.differences.first() {
-        let _ = writeln!(text, "first (model | kernel): {first}");
-    }
-    if unknown {
-        let _ = writeln!(text, "the model does not know what becomes of a packet: see pktwalk trace");
-        return (text, Exit::Unknown);
-    }
-    (text, Exit::Bad)
 }
 
 /// `1 packet`, `2 packets`.
 fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-}
-
-/// Whether a difference is no more than that the model stopped where it did not know, and the kernel went on.
-fn only_unknown(difference: &Difference, confirmation: &Confirmation) -> bool {
-    let unknown = |send: &SendRun| {
-        let mut ends = send.packets.iter().map(|packet| packet.disposition);
-        ends.any(|end| end == Some(Disposition::Unknown))
-    };
-    // What a packet left behind is not known to the packets after it either.
-    let before = confirmation.model.run.sends.iter().take(difference.send + 1);
-    !matches!(difference.what, What::Event(_, Some(_), _)) && before.into_iter().any(unknown)
 }
 
 /// The events of one packet up to the first that differs; how many were the same.

@@ -237,4 +237,20 @@ fn the_kernel_agrees_on_such_a_node() {
     let (code, text) = verify(&["--from-local", "-p", "udp 10.8.0.0:1 > 10.8.1.5:2"]);
     assert_eq!(code, 3, "{text}");
     assert_eq!(text.matches("UNKNOWN 1 packet, ").count(), 2, "{text}");
+    // An `iptables-legacy-save` of tables that were once looked at must not flush the rules: the packet to port 23 is dropped.
+    let empty = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n";
+    fs::write(Path::new(&node).join("iptables-legacy-save"), empty).expect("file");
+    let packet = ["--at", "eth0", "-p", "tcp 192.0.2.9:1 > 192.0.2.1:23 flags=S"];
+    for backend in ["both", "bundle"] {
+        let (code, text) =
+            run(&[&["verify", "--backend", backend, "--bundle", node.as_str()], &packet[..]].concat());
+        assert_eq!(code, 0, "{text}");
+        assert!(text.contains("= filter INPUT rule 1 DROP = DROPPED RULE_DROP"), "{text}");
+        assert!(text.contains("tables of legacy hold no rules: they are left out"), "{text}");
+    }
+    // Without a file of settings the model takes the node to forward, and so has the kernel to.
+    fs::remove_file(Path::new(&node).join("sysctl")).expect("file");
+    let (code, text) = verify(&["--at", "eth0", "-p", "udp 192.0.2.9:1 > 198.51.100.7:2"]);
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(text.matches("AGREE ").count(), 2, "{text}");
 }

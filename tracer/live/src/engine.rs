@@ -6,6 +6,7 @@
 //! that are in use are permanent; the wires have no checksum offload; devices of kinds that are not modelled are wires;
 //! listening sockets take segments and answer none.
 
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -13,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use pktwalk_linux::config::{MissingState, NetNsConfig};
+use pktwalk_linux::config::NetNsConfig;
 use pktwalk_linux::hook::{Backend, Family};
 use pktwalk_scenario::case::Case;
 use pktwalk_scenario::engine::{Engine, EngineError};
@@ -24,7 +25,7 @@ use crate::ns::{ENGINE, failed, unsupported};
 use crate::perf::Perf;
 use crate::world::{Void, World};
 
-/// How often a case whose trace overflowed is run again.
+/// How often a case whose trace overflowed, or to which something happened between packets, is run again.
 const ATTEMPTS: usize = 5;
 
 /// A run, and what only the kernel's replay needs.
@@ -112,7 +113,6 @@ impl KernelEngine {
         if let Some(backend) = self.backend {
             case.config.rulesets.iter_mut().for_each(|ruleset| ruleset.backend = backend);
         }
-        say_defaults(&mut case.config);
         let gone = || failed("its thread is gone");
         let (answer, wait) = channel();
         let requests = self.requests.as_ref().ok_or_else(gone)?;
@@ -153,21 +153,31 @@ fn serve(inbox: &Receiver<Request>, number: u32) {
         }
     };
     let lock_path = lock.path();
-    let mut perf = Perf::open().ok();
-    let sink = bpf::load().ok();
-    if sink.is_none() {
-        // What the other ends free could not be told from what the namespace frees.
-        perf = None;
-    }
+    let (mut perf, sink, blind) = match open_eyes() {
+        Ok((perf, sink)) => (Some(perf), Some(sink), None),
+        Err(error) => (None, None, Some(format!("not seen: why packets were freed ({error})"))),
+    };
     let mut worlds: Vec<World> = Vec::new();
     while let Ok(request) = inbox.recv() {
-        let done = run(&request, &mut worlds, &mut perf, sink.as_ref(), &lock_path);
+        let mut done = run(&request, &mut worlds, &mut perf, sink.as_ref(), &lock_path);
+        if let Ok(done) = &mut done {
+            done.run.gaps.extend(blind.clone());
+        }
         if done.is_err() {
             // Half-programmed worlds are not used again.
             worlds.clear();
         }
         let _ = request.answer.send(done);
     }
+}
+
+/// What tells why packets were freed: the tracepoint, and the program that frees what the other ends get, without which that could not be told from
+/// what the namespace frees.
+fn open_eyes() -> io::Result<(Perf, OwnedFd)> {
+    let told = |what: &str, error: io::Error| io::Error::new(error.kind(), format!("{what}: {error}"));
+    let perf = Perf::open().map_err(|error| told("tracepoint skb:kfree_skb", error))?;
+    let sink = bpf::load().map_err(|error| told("program of the other ends", error))?;
+    Ok((perf, sink))
 }
 
 /// The lock of iptables-legacy: other namespaces' rules are none of ours. It stands in no folder, so that nothing is left of a run that was killed.
@@ -193,15 +203,6 @@ fn pin(number: u32) {
     if set.set(number as usize % count).is_ok() {
         // Not being pinned costs exactness of timing only.
         let _ = sched_setaffinity(Pid::from_raw(0), &set);
-    }
-}
-
-/// What the model takes for granted of settings that nothing tells, said to a namespace that would start otherwise.
-fn say_defaults(config: &mut NetNsConfig) {
-    let said = |key: &str| config.sysctls.contains_key(key);
-    let forwarding = said("net.ipv4.ip_forward") || said("net.ipv4.conf.all.forwarding");
-    if config.missing.contains(&MissingState::Sysctls) && !forwarding {
-        config.sysctls.insert("net.ipv4.ip_forward".to_owned(), "1".to_owned());
     }
 }
 
@@ -243,6 +244,7 @@ fn run(
         }
     }
     let Some(world) = worlds.last_mut() else { return Err(failed("no world")) };
+    let mut why = "";
     for _ in 0..ATTEMPTS {
         world.program(&case.config)?;
         world.fill(case.sends.len())?;
@@ -250,11 +252,12 @@ fn run(
         world.empty()?;
         match done {
             Ok(run) => return Ok(run),
-            Err(Void::Overrun) => {}
+            Err(Void::Overrun) => why = "the trace overflowed",
+            Err(Void::Late) => why = "something happened between packets",
             Err(Void::Engine(error)) => return Err(error),
         }
     }
-    Err(failed("the trace overflowed again and again"))
+    Err(failed(format!("{why}, again and again")))
 }
 
 fn send_all(case: &Case, world: &mut World, perf: &mut Option<Perf>) -> Result<KernelRun, Void> {
@@ -263,6 +266,12 @@ fn send_all(case: &Case, world: &mut World, perf: &mut Option<Perf>) -> Result<K
     done.run.kernel =
         std::fs::read_to_string("/proc/sys/kernel/osrelease").ok().map(|text| text.trim().to_owned());
     let mut first = None;
+    done.run.gaps.extend(world.gaps());
+    // What making the world led to is nobody's, however much it was.
+    match world.late(perf) {
+        Ok(_) | Err(Void::Overrun | Void::Late) => {}
+        Err(Void::Engine(error)) => return Err(error.into()),
+    }
     for send in &case.sends {
         let now = Instant::now();
         let at = now.duration_since(*first.get_or_insert(now));
@@ -270,6 +279,10 @@ fn send_all(case: &Case, world: &mut World, perf: &mut Option<Perf>) -> Result<K
         run.at_ns = u64::try_from(at.as_nanos()).ok();
         done.run.sends.push(run);
         done.made_ids.push(ids);
+        // What comes after its packet would be taken for the next one's, or for nothing.
+        if world.late(perf)? {
+            return Err(Void::Late);
+        }
     }
     Ok(done)
 }

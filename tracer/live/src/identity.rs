@@ -43,6 +43,11 @@ impl Identity {
         }
     }
 
+    /// Whether this is an ICMP error.
+    pub fn is_icmp_error(self) -> bool {
+        self.protocol == 1 && matches!(self.kind, Some(3 | 4 | 5 | 11 | 12))
+    }
+
     fn new(ip: &Ipv4Fields, l4: &[u8]) -> Identity {
         let kind = match ip.protocol {
             _ if ip.frag_offset != 0 => None,

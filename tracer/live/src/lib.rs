@@ -13,6 +13,7 @@ pub mod engine;
 mod fill;
 pub mod fuzz;
 mod identity;
+mod neigh;
 mod netlink;
 mod normal;
 mod ns;

@@ -83,12 +83,7 @@ impl Netfilter {
     pub fn ask(&mut self, kind: u16, family: u8, resource: u16, attributes: &[u8]) -> Result<(), ReadError> {
         self.request(kind, REQUEST | ACK, family, resource, attributes)?;
         let len = recv(self.fd.as_raw_fd(), &mut self.buffer, MsgFlags::empty())?;
-        for (header, body) in Headers(&self.buffer[..len]) {
-            if header.kind == ERROR {
-                return error_of(body);
-            }
-        }
-        Ok(())
+        answer(&self.buffer[..len]).unwrap_or(Ok(()))
     }
 
     /// As [`Netfilter::ask`], of many requests at once. The first that the kernel refuses is the error.
@@ -185,6 +180,11 @@ fn error_of(body: &[u8]) -> Result<(), ReadError> {
         Some(code) => Err(Errno::from_raw(-code).into()),
         None => Err(ReadError::Io(io::ErrorKind::UnexpectedEof.into())),
     }
+}
+
+/// What the kernel answered to a request, if its answer is among these messages.
+pub(crate) fn answer(messages: &[u8]) -> Option<Result<(), ReadError>> {
+    Headers(messages).find(|(header, _)| header.kind == ERROR).map(|(_, body)| error_of(body))
 }
 
 struct Header {

@@ -157,8 +157,16 @@ pub(crate) fn packets(
     let ids = runs.iter().skip(1).filter_map(|run| run.identity).map(|identity| identity.id);
     let ids = ids.filter(|id| *id != 0).collect();
     let told: Vec<bool> = (0..runs.len()).map(|at| tells(&runs, at)).collect();
+    // What the namespace tells itself arrives, and is consumed: nothing is freed for a reason.
+    let arrived: Vec<bool> = runs
+        .iter()
+        .map(|run| {
+            let here = matches!(run.hook, Hook::Prerouting | Hook::Input) && run.passed_output;
+            here && run.run.parent.is_some() && run.identity.is_some_and(Identity::is_icmp_error)
+        })
+        .collect();
     let mut runs: Vec<PacketRun> = runs.into_iter().map(|run| run.run).collect();
-    ends(loaded, &mut runs, &told, seen.freed, seen.send_error);
+    ends(loaded, &mut runs, &told, &arrived, seen.freed, seen.send_error);
     (runs, ids)
 }
 
@@ -310,11 +318,12 @@ fn target<'a>(loaded: &'a Loaded, event: &ScenarioEvent) -> Option<&'a Target> {
     chain.rules.get((position as usize).checked_sub(1)?).map(|rule| &rule.target)
 }
 
-/// How each packet ended, as far as the kernel tells.
+/// How each packet ended, as far as the kernel tells; `arrived` are those that cannot have been freed for a reason.
 fn ends(
     loaded: &Loaded,
     runs: &mut [PacketRun],
     told: &[bool],
+    arrived: &[bool],
     freed: Option<Vec<Freed>>,
     send_error: Option<nix::errno::Errno>,
 ) {
@@ -322,11 +331,7 @@ fn ends(
     let mut reasons: Vec<String> = freed
         .unwrap_or_default()
         .into_iter()
-        // What the other ends of the wires freed; and what is no packet of ours (sockets of this process).
-        // What sockets took is freed by the filter on them.
-        .filter(|freed| {
-            !matches!(freed.reason.as_str(), "TC_INGRESS" | "SOCKET_FILTER") && freed.protocol != 0
-        })
+        .filter(Freed::is_of_the_namespace)
         .map(|freed| freed.reason)
         .collect();
     let mut take =
@@ -347,13 +352,17 @@ fn ends(
         }
     }
     let open: Vec<usize> = (0..runs.len())
-        .filter(|at| runs[*at].frames.is_empty() && runs[*at].kernel_reason.is_none())
+        .filter(|at| runs[*at].frames.is_empty() && runs[*at].kernel_reason.is_none() && !arrived[*at])
         .filter(|at| runs[*at].events.last().is_none_or(|event| event.verdict != EventVerdict::Drop))
         .collect();
-    if let ([reason], [at]) = (reasons.as_slice(), open.as_slice()) {
-        runs[*at].kernel_reason = Some(reason.clone());
+    // Which of several was freed for which of several reasons is not told; that does not matter where all were freed alike.
+    let alike = reasons.iter().all(|reason| Some(reason) == reasons.first()) && reasons.len() == open.len();
+    if alike {
+        for (at, reason) in open.iter().zip(&reasons) {
+            runs[*at].kernel_reason = Some(reason.clone());
+        }
     }
-    let ambiguous = reasons.len() > 1 || (reasons.len() == 1 && open.len() != 1);
+    let ambiguous = !reasons.is_empty() && !alike;
     for (at, run) in runs.iter_mut().enumerate() {
         let last = run.events.last();
         let dropped = last.filter(|event| event.verdict == EventVerdict::Drop);

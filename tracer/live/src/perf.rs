@@ -8,13 +8,18 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{Ordering, fence};
 
+use crate::netlink::ReadError;
+
 /// Pages of the ring, a power of two.
 const PAGES: usize = 16;
-const PAGE: usize = 4096;
 /// `PERF_FLAG_FD_CLOEXEC`.
 const CLOEXEC: libc::c_ulong = 8;
+/// `PERF_RECORD_LOST`.
+const LOST: u32 = 2;
 /// `PERF_RECORD_SAMPLE`.
 const SAMPLE: u32 = 9;
+/// No record of this tracepoint is longer: the kernel drops one for which there is less room, and says so only when the next one comes.
+const LONGEST: usize = 256;
 
 /// What the tracepoint's format says.
 struct Format {
@@ -34,10 +39,19 @@ pub(crate) struct Freed {
     pub reason: String,
 }
 
+impl Freed {
+    /// Whether the namespace freed it for a reason of its own. The other ends of the wires free by a program, and so do sockets what they took; and
+    /// what sockets of this process freed is no packet.
+    pub fn is_of_the_namespace(&self) -> bool {
+        !matches!(self.reason.as_str(), "TC_INGRESS" | "SOCKET_FILTER") && self.protocol != 0
+    }
+}
+
 /// An open tracepoint with its ring.
 pub(crate) struct Perf {
     format: Format,
     ring: NonNull<u8>,
+    page: usize,
     _fd: OwnedFd,
 }
 
@@ -59,7 +73,8 @@ impl Perf {
         }
         // SAFETY: a descriptor that the kernel has just made for us.
         let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
-        let (len, access) = ((PAGES + 1) * PAGE, libc::PROT_READ | libc::PROT_WRITE);
+        let page = page_size()?;
+        let (len, access) = ((PAGES + 1) * page, libc::PROT_READ | libc::PROT_WRITE);
         // SAFETY: a new mapping of our own descriptor, unmapped in `drop` only.
         let ring =
             unsafe { libc::mmap(std::ptr::null_mut(), len, access, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
@@ -67,7 +82,7 @@ impl Perf {
             return Err(io::Error::last_os_error());
         }
         let ring = NonNull::new(ring.cast()).ok_or_else(|| io::Error::other("mmap gave nothing"))?;
-        Ok(Perf { format, ring, _fd: fd })
+        Ok(Perf { format, ring, page, _fd: fd })
     }
 
     fn word(&self, at: usize) -> *mut u64 {
@@ -76,13 +91,17 @@ impl Perf {
     }
 
     /// Everything since the last call.
-    pub fn drain(&mut self) -> Vec<Freed> {
+    ///
+    /// # Errors
+    /// If the ring was too small for it.
+    pub fn drain(&mut self) -> Result<Vec<Freed>, ReadError> {
         // SAFETY: the head stands at byte 1024 of the first page, and only the kernel writes it.
         let head = unsafe { self.word(1024).read_volatile() } as usize;
         fence(Ordering::Acquire);
         // SAFETY: the tail stands at byte 1032, and only we write it.
         let mut tail = unsafe { self.word(1032).read_volatile() } as usize;
         let mut freed = Vec::new();
+        let mut lost = head - tail + LONGEST > PAGES * self.page;
         while tail < head {
             let header = self.copy(tail, 8);
             let kind = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]);
@@ -90,6 +109,7 @@ impl Perf {
             if len < 8 {
                 break;
             }
+            lost |= kind == LOST;
             if kind == SAMPLE {
                 let raw = self.copy(tail + 12, len.saturating_sub(12));
                 freed.extend(self.format.read(&raw));
@@ -99,13 +119,13 @@ impl Perf {
         fence(Ordering::AcqRel);
         // SAFETY: as above.
         unsafe { self.word(1032).write_volatile(head as u64) };
-        freed
+        if lost { Err(ReadError::Overrun) } else { Ok(freed) }
     }
 
     fn copy(&self, from: usize, len: usize) -> Vec<u8> {
         (from..from + len)
             // SAFETY: the offset is reduced to the data pages, which follow the first one.
-            .map(|at| unsafe { self.ring.as_ptr().add(PAGE + at % (PAGES * PAGE)).read_volatile() })
+            .map(|at| unsafe { self.ring.as_ptr().add(self.page + at % (PAGES * self.page)).read_volatile() })
             .collect()
     }
 }
@@ -113,8 +133,14 @@ impl Perf {
 impl Drop for Perf {
     fn drop(&mut self) {
         // SAFETY: the mapping that `open` made, which nobody else holds.
-        unsafe { libc::munmap(self.ring.as_ptr().cast(), (PAGES + 1) * PAGE) };
+        unsafe { libc::munmap(self.ring.as_ptr().cast(), (PAGES + 1) * self.page) };
     }
+}
+
+fn page_size() -> io::Result<usize> {
+    // SAFETY: a question without arguments in memory.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).ok().filter(|size| size.is_power_of_two()).ok_or_else(io::Error::last_os_error)
 }
 
 impl Format {
@@ -162,4 +188,51 @@ fn read_format(folder: &str) -> io::Result<Format> {
         Some((number.trim().parse().ok()?, rest.split('"').nth(1)?.to_owned()))
     });
     Ok(Format { id, reason_at, protocol_at, names: names.collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+    use crate::ns::Namespace;
+
+    #[test]
+    fn what_the_ring_cannot_hold_is_told() {
+        // In a thread of its own, which stays in a namespace that nobody else is in.
+        let looked = std::thread::spawn(|| {
+            let namespace = Namespace::new().map_err(|error| error.to_string())?;
+            let mut perf = Perf::open().map_err(|error| error.to_string())?;
+            crate::ns::tool("ip", &["link", "set", "lo", "up"], "", &[])
+                .map_err(|error| error.to_string())?;
+            let socket = UdpSocket::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
+            let send = |count: usize| {
+                for _ in 0..count {
+                    // Refused by the packet before it, every other time.
+                    let _ = socket.send_to(b"x", "127.0.0.1:9");
+                }
+            };
+            let _ = perf.drain();
+            send(4);
+            let few = perf.drain().map(|freed| freed.iter().any(|freed| freed.reason == "NO_SOCKET"));
+            send(10_000);
+            let many = perf.drain().map(|freed| freed.len());
+            // What was lost is told by the next record only: that is not the next packet's.
+            send(1);
+            let after = perf.drain().is_ok();
+            send(4);
+            let again = perf.drain().is_ok();
+            drop(namespace);
+            Ok::<_, String>((matches!(few, Ok(true)), many.is_err(), after, again))
+        })
+        .join()
+        .expect("no panic");
+        match looked {
+            Ok(seen) => assert_eq!(seen, (true, true, false, true)),
+            Err(error) => {
+                let required = std::env::var("PKTWALK_REQUIRE_PRIVILEGED").as_deref() == Ok("1");
+                assert!(!required, "the tracepoint must open on this machine: {error}");
+            }
+        }
+    }
 }

@@ -1,12 +1,12 @@
 //! A [`NetNsConfig`] as commands of `ip -batch`, and its settings.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::IpAddr;
 
 use pktwalk_linux::config::{
     Address, Device, DeviceKind, NetNsConfig, NudState, Route, RouteType, RoutingAction, RoutingRule,
 };
+use pktwalk_linux::sysctl;
 use pktwalk_scenario::engine::EngineError;
 
 use crate::ns::unsupported;
@@ -341,12 +341,6 @@ pub(crate) fn fdb(config: &NetNsConfig) -> String {
     text
 }
 
-/// Settings of the calling thread's namespace: what was there before is put back when a later case does not say it.
-#[derive(Default)]
-pub(crate) struct Settings {
-    before: BTreeMap<String, String>,
-}
-
 /// `a.b/c` to `a/b.c` below /proc/sys.
 fn path(key: &str) -> String {
     let swapped: String = key
@@ -360,46 +354,92 @@ fn path(key: &str) -> String {
     format!("/proc/sys/{swapped}")
 }
 
-impl Settings {
-    /// Writes what `config` says below `net.`, as far as this namespace has it.
-    pub fn apply(&mut self, config: &NetNsConfig) {
-        // What writes every device first.
-        let order = |key: &&String| {
-            (*key != "net.ipv4.ip_forward", !key.contains(".all."), !key.contains(".default."))
+/// How many connections there may be is a setting of the whole machine: see [`fill`](crate::fill).
+const OF_THE_MACHINE: &str = "net.netfilter.nf_conntrack_max";
+
+/// Gives the calling thread's namespace every setting that the model reads, with the value that the model takes it to have: a new namespace takes
+/// over some of the machine's. Nothing else that a bundle says is written. What could not be set is told, a line each.
+pub(crate) fn settings(config: &NetNsConfig) -> Vec<String> {
+    let mut unset = Vec::new();
+    let mut written = Vec::new();
+    let number = |file: &str| {
+        let text = std::fs::read_to_string(file).ok()?;
+        text.trim().parse::<i64>().ok()
+    };
+    for setting in sysctl::settings(config).into_iter().filter(|setting| setting.key != OF_THE_MACHINE) {
+        let file = path(&setting.key);
+        let Some(now) = number(&file) else {
+            // What this kernel cannot be told it does as it always does.
+            if setting.value != setting.default {
+                unset.push(format!("{} = {}: there is no such setting here", setting.key, setting.value));
+            }
+            continue;
         };
-        // Who is told of packets that the rules log is ours to say: it is how they are traced.
-        let ours = |key: &&String| key.starts_with("net.") && !key.starts_with("net.netfilter.nf_log");
-        let mut keys: Vec<&String> = config.sysctls.keys().filter(ours).collect();
-        keys.sort_by_key(order);
-        let forwarding = config
-            .sysctls
-            .get("net.ipv4.ip_forward")
-            .or_else(|| config.sysctls.get("net.ipv4.conf.all.forwarding"))
-            .cloned()
-            .unwrap_or_else(|| "0".to_owned());
-        let gone: Vec<String> =
-            self.before.keys().filter(|key| !config.sysctls.contains_key(*key)).cloned().collect();
-        for key in gone {
-            if let Some(value) = self.before.remove(&key) {
-                // A device that has no value of its own follows the global switch.
-                let value = if key.ends_with(".forwarding") { forwarding.clone() } else { value };
-                let _ = std::fs::write(path(&key), value);
+        if now != setting.value {
+            match std::fs::write(&file, setting.value.to_string()) {
+                Ok(()) => written.push((file, setting)),
+                Err(error) => unset.push(format!("{} = {}: {error}", setting.key, setting.value)),
             }
         }
-        // Absent keys are those of a node that never loaded br_netfilter; here it may be built in, and on.
-        for key in ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-arptables"] {
-            if !config.sysctls.contains_key(key) {
-                let _ = std::fs::write(path(key), "0");
-            }
+    }
+    for (file, setting) in written {
+        if let Some(now) = number(&file).filter(|now| *now != setting.value) {
+            unset.push(format!("{} = {}: it became {now}", setting.key, setting.value));
         }
-        for key in keys {
-            let value = &config.sysctls[key];
-            let file = path(key);
-            let Ok(now) = std::fs::read_to_string(&file) else { continue };
-            self.before.entry(key.clone()).or_insert_with(|| now.clone());
-            if now.trim() != value.trim() {
-                let _ = std::fs::write(file, value);
-            }
-        }
+    }
+    unset
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ns::Namespace;
+
+    /// What is looked at, in a thread and a namespace of their own; none where the machine cannot make one.
+    fn within<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let thread = std::thread::spawn(|| Namespace::new().ok().map(|_namespace| look()));
+        let seen = thread.join().expect("no panic");
+        let required = std::env::var("PKTWALK_REQUIRE_PRIVILEGED").as_deref() == Ok("1");
+        assert!(seen.is_some() || !required, "a namespace must be made on this machine");
+        seen
+    }
+
+    fn read(key: &str) -> String {
+        std::fs::read_to_string(path(key)).unwrap_or_default().trim().to_owned()
+    }
+
+    #[test]
+    fn only_what_the_model_reads_is_written_and_all_of_that() {
+        let config = NetNsConfig {
+            sysctls: [
+                ("net.ipv4.ip_default_ttl", "77"),
+                // Out of its range.
+                ("net.ipv4.conf.all.arp_ignore", "99999999999"),
+                ("net.ipv4.icmp_echo_ignore_all", "300"),
+                // Of other things, or of nothing.
+                ("net.ipv4.neigh.default.retrans_time_ms", "4321"),
+                ("net.ipv4.tcp_syncookies", "0"),
+                ("net.ipv4.no_such_thing", "1"),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+            ..NetNsConfig::default()
+        };
+        let seen = within(move || {
+            // As if the machine handed something down.
+            std::fs::write(path("net.ipv4.conf.all.rp_filter"), "2").expect("written");
+            let unset = settings(&config);
+            let keys = ["net.ipv4.ip_default_ttl", "net.ipv4.conf.all.rp_filter", "net.ipv4.tcp_syncookies"];
+            (unset, keys.map(read), read("net.ipv4.neigh.default.retrans_time_ms"))
+        });
+        let Some((unset, values, retrans)) = seen else { return };
+        assert_eq!(values, ["77", "0", "1"]);
+        assert_ne!(retrans, "4321");
+        let told = |key: &str| unset.iter().any(|line| line.starts_with(&format!("{key} = ")));
+        assert!(told("net.ipv4.icmp_echo_ignore_all"), "{unset:?}");
+        assert!(
+            !unset.iter().any(|line| line.contains("no_such_thing") || line.contains("neigh")),
+            "{unset:?}"
+        );
     }
 }

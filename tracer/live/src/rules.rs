@@ -9,7 +9,7 @@ use pktwalk_linux::iptables::{self, ast};
 use pktwalk_scenario::engine::EngineError;
 
 use crate::netlink::{Attributes, Netfilter, be64, text};
-use crate::ns::{failed, tool};
+use crate::ns::{failed, tool, unsupported};
 
 /// `NFNL_SUBSYS_NFTABLES`, `NFT_MSG_GETRULE`.
 const GETRULE: u16 = (10 << 8) | 7;
@@ -57,7 +57,14 @@ pub(crate) fn load(
         device_without_address: config.devices.iter().any(|device| !v4(&device)),
         ..Loaded::default()
     };
+    let mut tables: Vec<TableName> = Vec::new();
     for ruleset in rulesets(config) {
+        // The second would flush what the first loaded.
+        let here: Vec<TableName> = ruleset.save.tables.iter().map(|table| table.name).collect();
+        if let Some(table) = here.iter().find(|table| tables.contains(table)) {
+            return Err(unsupported(format!("two rulesets of {backend} that both have a table {table}")));
+        }
+        tables.extend(here);
         restore(ruleset, backend, lock)?;
         for table in &ruleset.save.tables {
             // A table that stands twice is loaded twice; the second replaces the first.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -24,10 +24,10 @@ use crate::netlink::{Netfilter, ReadError};
 use crate::normal::{self, Seen};
 use crate::ns::{Namespace, failed, missing, tool, unsupported};
 use crate::perf::{Freed, Perf};
-use crate::program::{self, Settings, has_peer, peer_name};
+use crate::program::{self, has_peer, peer_name};
 use crate::rules::{self, Loaded};
 use crate::trace::Tracer;
-use crate::{bpf, connections, fill, offload, state};
+use crate::{bpf, connections, fill, neigh, offload, state};
 
 /// The other end of a wire.
 struct Port {
@@ -49,7 +49,8 @@ pub(crate) struct World {
     ports: Vec<Port>,
     tracer: Tracer,
     netfilter: Netfilter,
-    settings: Settings,
+    /// Settings that could not be set.
+    unset: Vec<String>,
     loaded: Loaded,
     sockets: Vec<OwnedFd>,
     /// Whether the tables of routing rules were ever told apart: the kernel never joins them again.
@@ -70,6 +71,8 @@ const QUESTIONS: usize = 8;
 pub(crate) enum Void {
     /// The trace overflowed: the case must be run again.
     Overrun,
+    /// Something happened that is no packet's: the same.
+    Late,
     /// It cannot be run.
     Engine(EngineError),
 }
@@ -184,7 +187,7 @@ impl World {
             ports: ports?,
             tracer,
             netfilter,
-            settings: Settings::default(),
+            unset: Vec::new(),
             loaded: Loaded::default(),
             sockets: Vec::new(),
             split: false,
@@ -233,14 +236,20 @@ impl World {
             self.split |= program::has_custom_rules(config);
         }
         self.forget()?;
-        self.settings.apply(config);
         self.nat |= has_nat(config);
         self.config = config.clone();
         let (sets, rulesets) = (Vec::new(), Vec::new());
         self.ns = NetNs::compile(NetNsConfig { sets, rulesets, ..config.clone() }).0;
         self.loaded = rules::load(config, self.backend, &mut self.netfilter, &self.lock)?;
         state::flush(&mut self.netfilter).map_err(netlink_failed)?;
+        // Only now: rules may have loaded a module that has settings.
+        self.unset = program::settings(config);
         self.open_sockets(config)
+    }
+
+    /// What of the case this world could not bring about, a line each.
+    pub fn gaps(&self) -> impl Iterator<Item = String> {
+        self.unset.iter().map(|what| format!("not set: {what}"))
     }
 
     /// Leaves as much room in the connection table as the configuration says, where `packets` packets could fill it.
@@ -350,8 +359,6 @@ impl World {
 
     /// Sends one packet and gathers what came of it; also the IP ids of the packets that were made.
     pub fn send(&mut self, send: &CaseSend, perf: &mut Option<Perf>) -> Result<(SendRun, Vec<u16>), Void> {
-        self.tracer.drain()?;
-        self.frames();
         let mut send_error = None;
         let (sent, local) = match &send.entry {
             Entry::Device(dev) => {
@@ -367,9 +374,6 @@ impl World {
                     let hint = if bridge { " (send it to one of its ports)" } else { "" };
                     unsupported(format!("no wire at {dev} to send a packet by{hint}"))
                 })?;
-                if let Some(perf) = perf {
-                    perf.drain();
-                }
                 let mut sent = port.send.send_to(bytes.bytes(), None);
                 if let Some(Err(error)) = &sent
                     && error.raw_os_error() == Some(libc::ENETDOWN)
@@ -388,9 +392,6 @@ impl World {
             }
             Entry::Local(socket) => {
                 let socket = self.raw_socket(socket)?;
-                if let Some(perf) = perf {
-                    perf.drain();
-                }
                 let bytes = send.packet.l3();
                 // The socket's, not the header's, is what the first route lookup sees; of any other socket the two are the same.
                 let tos = i32::from(bytes.get(1).copied().unwrap_or(0));
@@ -413,10 +414,11 @@ impl World {
                 break;
             }
             let (asked, unanswered) = self.questions(&mut frames, &mut questions);
-            if unanswered {
-                give_up(perf, &mut freed);
-            } else if asked.is_empty() {
+            if asked.is_empty() && unanswered.is_empty() {
                 break;
+            }
+            for (ifindex, addr) in unanswered {
+                neigh::give_up(ifindex, addr)?;
             }
             for (dev, answer) in asked {
                 if let Some(port) = self.ports.iter_mut().find(|port| port.dev == dev) {
@@ -430,7 +432,7 @@ impl World {
             frames.extend(self.frames());
         }
         if let (Some(perf), Some(freed)) = (perf, &mut freed) {
-            freed.extend(perf.drain());
+            freed.extend(perf.drain()?);
         }
         let loopback = self.config.devices.iter().find(|device| device.name == "lo").map(|lo| lo.ifindex);
         let seen = Seen { nft, legacy, frames, freed, send_error };
@@ -442,14 +444,23 @@ impl World {
         Ok((SendRun { packets, conntrack, questions: Some(questions), at_ns: None, record: None }, ids))
     }
 
-    /// Takes ARP requests out of `frames` and into `questions`, and gives the answer to each with the device that it goes to; and whether there was one for a
-    /// neighbour that the configuration says has failed: for those nobody answers.
+    /// Takes what has happened since the last packet was done with; whether that is anything.
+    pub fn late(&mut self, perf: &mut Option<Perf>) -> Result<bool, Void> {
+        let (nft, legacy) = self.tracer.drain()?;
+        let freed = perf.as_mut().map(Perf::drain).transpose()?.unwrap_or_default();
+        let freed = freed.iter().any(Freed::is_of_the_namespace);
+        let frames = !self.frames().is_empty();
+        Ok(!nft.is_empty() || !legacy.is_empty() || frames || freed)
+    }
+
+    /// Takes ARP requests out of `frames` and into `questions`, and gives the answer to each with the device that it goes to; and device and
+    /// address of neighbours that the configuration says have failed: for those nobody answers.
     fn questions(
         &self,
         frames: &mut Vec<FrameOut>,
         questions: &mut Vec<Question>,
-    ) -> (Vec<(String, Vec<u8>)>, bool) {
-        let (mut answers, mut unanswered) = (Vec::new(), false);
+    ) -> (Vec<(String, Vec<u8>)>, Vec<(u32, Ipv4Addr)>) {
+        let (mut answers, mut unanswered) = (Vec::new(), Vec::new());
         frames.retain(|frame| {
             let arp = frame.packet.l3();
             let fields = (arp.get(7), arp.get(8..18), arp.get(24..28));
@@ -463,8 +474,12 @@ impl World {
             // What a bridge asks goes out of its ports.
             let dev = device.and_then(|device| device.master.clone()).unwrap_or_else(|| frame.dev.clone());
             questions.push(Question { dev, target });
-            let failed = self.config.neighbours.iter().any(|n| n.addr == addr && n.state == NudState::Failed);
-            if !failed {
+            let failed =
+                self.config.neighbours.iter().find(|n| n.addr == addr && n.state == NudState::Failed);
+            let failed = failed.and_then(|n| self.config.devices.iter().find(|device| device.name == n.dev));
+            if let Some(device) = failed {
+                unanswered.push((device.ifindex, target.into()));
+            } else {
                 // The frame's own source is nobody's, so that a bridge does not learn where the neighbour is.
                 let mut answer = asker[..6].to_vec();
                 answer.extend_from_slice(&[0x02, 0xff, 0, 0, 0, 1, 8, 6]);
@@ -474,11 +489,12 @@ impl World {
                 answer.extend_from_slice(asker);
                 answers.push((frame.dev.clone(), answer));
             }
-            unanswered |= failed;
             false
         });
         answers.sort();
         answers.dedup();
+        unanswered.sort_unstable();
+        unanswered.dedup();
         (answers, unanswered)
     }
 
@@ -514,22 +530,6 @@ impl World {
                 .map_err(|errno| failed(format!("SO_BINDTODEVICE: {errno}")))?;
         }
         Ok(fd)
-    }
-}
-
-/// Waits until the kernel has given up a neighbour that does not answer, which takes it some 10 milliseconds. Without sleeping: what a timer does
-/// counts as this thread's only while this thread runs.
-fn give_up(perf: &mut Option<Perf>, freed: &mut Option<Vec<Freed>>) {
-    const AT_MOST: Duration = Duration::from_millis(200);
-    let begun = Instant::now();
-    while begun.elapsed() < AT_MOST {
-        if let (Some(perf), Some(freed)) = (perf.as_mut(), freed.as_mut()) {
-            freed.extend(perf.drain());
-            if freed.iter().any(|freed| freed.reason == "NEIGH_FAILED") {
-                return;
-            }
-        }
-        std::hint::spin_loop();
     }
 }
 
@@ -598,7 +598,8 @@ fn open_ports(config: &NetNsConfig, sink: Option<&OwnedFd>) -> Result<Vec<Port>,
         // The channel's own socket does not see what is sent by it: whatever it reads came from the namespace under test.
         match pnet_datalink::channel(&interface, options) {
             Ok(Channel::Ethernet(send, receive)) => {
-                let sink = sink.and_then(|program| bpf::attach(program, index).ok());
+                let sink = sink.map(|program| bpf::attach(program, index)).transpose();
+                let sink = sink.map_err(|error| failed(format!("program at {name}: {error}")))?;
                 ports.push(Port { dev: device.name.clone(), send, receive, _sink: sink });
             }
             Ok(_) => return Err(failed(format!("{name} is no Ethernet device"))),

@@ -1,15 +1,16 @@
 //! Two engines on one case, backend by backend.
 
-use pktwalk_linux::hook::Backend;
+use pktwalk_linux::config::Ruleset;
+use pktwalk_linux::hook::{Backend, Family};
 use pktwalk_linux::iptables::ast::Policy;
-
+use pktwalk_linux::reason::Disposition;
 use pktwalk_packet::checksum::checksum;
 use pktwalk_packet::{EtherType, Ipv4Fields, Packet};
 
 use crate::case::{Case, CaseSend, Entry};
-use crate::compare::{Difference, compare};
+use crate::compare::{Difference, What, compare};
 use crate::engine::EngineError;
-use crate::event::EngineRun;
+use crate::event::{EngineRun, EventVerdict, SendRun};
 use crate::model::{Choices, ModelEngine, ModelRun};
 
 /// The case on one backend: what both engines saw, and where they differ.
@@ -21,8 +22,48 @@ pub struct Confirmation {
     pub model: ModelRun,
     /// The other engine's run.
     pub other: EngineRun,
-    /// Empty if they agree.
+    /// Empty if they agree as far as the model knows: see [`Confirmation::agreement`].
     pub differences: Vec<Difference>,
+    /// The backend whose tables, which hold nothing, were left out: an engine runs rules of one backend.
+    pub left_out: Option<Backend>,
+}
+
+/// What two runs come to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Agreement {
+    /// They agree in all that both can tell, and the model knew what became of every packet.
+    Agree,
+    /// They differ.
+    Differ,
+    /// They differ in nothing that the model knew, but there is a packet of which it did not know what becomes: nothing is confirmed.
+    Unknown,
+}
+
+impl Confirmation {
+    /// What it comes to.
+    pub fn agreement(&self) -> Agreement {
+        if !self.differences.iter().all(|difference| self.only_unknown(difference)) {
+            return Agreement::Differ;
+        }
+        if self.undecided().next().is_some() { Agreement::Unknown } else { Agreement::Agree }
+    }
+
+    /// Positions of the sends that led to a packet of which the model does not know what becomes.
+    pub fn undecided(&self) -> impl Iterator<Item = usize> {
+        self.model.run.sends.iter().enumerate().filter(|(_, send)| undecided(send)).map(|(at, _)| at)
+    }
+
+    /// Whether a difference is no more than that the model stopped where it did not know, and the other engine went on.
+    fn only_unknown(&self, difference: &Difference) -> bool {
+        // What a packet left behind is not known to the packets after it either.
+        let mut before = self.model.run.sends.iter().take(difference.send + 1);
+        let known = matches!(&difference.what, What::Event(_, Some(event), _) if event.verdict != EventVerdict::Unknown);
+        !known && before.any(undecided)
+    }
+}
+
+fn undecided(send: &SendRun) -> bool {
+    send.packets.iter().any(|packet| packet.disposition == Some(Disposition::Unknown))
 }
 
 /// Which backends a case's rules are given to.
@@ -59,33 +100,51 @@ pub fn with_replies(case: &Case) -> Result<Case, EngineError> {
     Ok(out)
 }
 
-/// The cases that `backends` asks for. Rules of both backends stay where they are.
-pub fn on_backends(case: &Case, backends: Backends) -> Vec<(Option<Backend>, Case)> {
-    let rulesets: Vec<Backend> = case
-        .config
-        .rulesets
-        .iter()
-        .filter(|ruleset| {
-            ruleset
-                .save
-                .tables
-                .iter()
-                .flat_map(|table| &table.chains)
-                .any(|chain| !chain.rules.is_empty() || chain.policy == Some(Policy::Drop))
-        })
-        .map(|ruleset| ruleset.backend)
-        .collect();
-    let mixed = rulesets.contains(&Backend::Legacy) && rulesets.contains(&Backend::Nft);
+/// Whether a packet can fare otherwise for these rules.
+fn acts(ruleset: &Ruleset) -> bool {
+    let mut chains = ruleset.save.tables.iter().flat_map(|table| &table.chains);
+    chains.any(|chain| !chain.rules.is_empty() || chain.policy == Some(Policy::Drop))
+}
+
+/// A case on one backend.
+#[derive(Clone, Debug)]
+pub struct Backed {
+    /// Which; none for a case that stays as it is.
+    pub backend: Option<Backend>,
+    /// The case.
+    pub case: Case,
+    /// The backend whose tables, which hold nothing, it is without.
+    pub left_out: Option<Backend>,
+}
+
+/// The cases that `backends` asks for. Rules of both backends stay where they are. Tables without rules of the backend that has none are left out:
+/// they would stand beside those of the other on one backend.
+pub fn on_backends(case: &Case, backends: Backends) -> Vec<Backed> {
+    let v4 = |ruleset: &&Ruleset| ruleset.save.family == Family::V4;
+    let rulesets = || case.config.rulesets.iter().filter(v4);
+    let acting = |backend| rulesets().any(|ruleset| ruleset.backend == backend && acts(ruleset));
+    let first = rulesets().next().map(|ruleset| ruleset.backend);
+    let (given, acts) = match (acting(Backend::Nft), acting(Backend::Legacy), first) {
+        (true, true, _) | (false, false, None) => {
+            return vec![Backed { backend: None, case: case.clone(), left_out: None }];
+        }
+        (true, false, _) => (Backend::Nft, true),
+        (false, true, _) => (Backend::Legacy, true),
+        (false, false, Some(first)) => (first, false),
+    };
+    let left_out = rulesets().map(|ruleset| ruleset.backend).find(|backend| *backend != given);
     let on = |backend| {
         let mut case = case.clone();
+        case.config.rulesets.retain(|ruleset| ruleset.save.family != Family::V4 || ruleset.backend == given);
         for ruleset in &mut case.config.rulesets {
             ruleset.backend = backend;
         }
-        (Some(backend), case)
+        Backed { backend: Some(backend), case, left_out }
     };
     match backends {
-        _ if mixed || rulesets.is_empty() => vec![(None, case.clone())],
-        Backends::AsGiven => vec![(rulesets.first().copied(), case.clone())],
+        // Nothing to be seen alike by both.
+        _ if !acts => vec![Backed { backend: None, ..on(given) }],
+        Backends::AsGiven => vec![on(given)],
         Backends::Both => vec![on(Backend::Legacy), on(Backend::Nft)],
         Backends::One(backend) => vec![on(backend)],
     }
@@ -125,11 +184,14 @@ pub fn confirm(
         }
     }
     let mut confirmations = Vec::new();
-    for (backend, case) in on_backends(&case, backends) {
+    for Backed { backend, case, left_out } in on_backends(&case, backends) {
         let (run, choices) = other(&case)?;
         let model = ModelEngine::with_choices(choices).walk(&case)?;
         let differences = compare(&model.run, &run);
-        confirmations.push(Confirmation { backend, model, other: run, differences });
+        confirmations.push(Confirmation { backend, model, other: run, differences, left_out });
     }
     Ok(confirmations)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -179,4 +179,6 @@ pub struct EngineRun {
     pub kernel: Option<String>,
     /// In the order of the case's packets.
     pub sends: Vec<SendRun>,
+    /// What the engine could not bring about or could not see, a line each: so far nothing is confirmed.
+    pub gaps: Vec<String>,
 }

@@ -1,7 +1,10 @@
 //! Whether a packet did what was expected of it.
 
-use crate::event::PacketRun;
-use crate::file::Expect;
+use pktwalk_linux::reason::{Disposition, DropCode};
+use pktwalk_packet::{Ipv4Fields, Packet, spec};
+
+use crate::event::{FrameOut, PacketRun, SendRun};
+use crate::file::{Expect, Out};
 
 /// One expectation that was not met.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,31 +24,139 @@ impl std::fmt::Display for Unmet {
     }
 }
 
-/// Compares what an engine saw with what was expected. What the engine cannot tell (see [`PacketRun`]) is not held against it.
-pub fn unmet(expect: &Expect, run: &PacketRun) -> Vec<Unmet> {
-    let mut unmet = Vec::new();
-    let mut check = |key, expected: Option<String>, got: Option<String>| {
+/// Compares what the model saw of a packet with what was expected.
+pub fn unmet(expect: &Expect, send: &SendRun) -> Vec<Unmet> {
+    let mut unmet = Checks::default();
+    let Some(run) = send.packets.first() else { return unmet.0 };
+    unmet.check(
+        "disposition",
+        expect.disposition.map(|d| d.name().to_owned()),
+        run.disposition.map(|d| d.name().to_owned()),
+    );
+    unmet.check("code", expect.code.clone(), run.code.map(str::to_owned));
+    unmet.check("node", expect.node.clone(), Some(run.decided.node.clone()));
+    unmet.place(expect, run);
+    unmet.out(expect, send);
+    unmet.0
+}
+
+/// Compares what the kernel did with what was expected. It knows no nodes, does not always tell how a packet ended ([`untold`] says where that is
+/// missing), and of places in the rules only those that dropped.
+pub fn unmet_by_kernel(expect: &Expect, send: &SendRun) -> Vec<Unmet> {
+    let mut unmet = Checks::default();
+    let Some(run) = send.packets.first() else { return unmet.0 };
+    if let Some(disposition) = run.disposition {
+        let expected = expect.disposition.map(|d| d.name().to_owned());
+        unmet.check("disposition", expected, Some(disposition.name().to_owned()));
+    }
+    if let (Some(code), Some(reason)) = (drop_code(expect), &run.kernel_reason) {
+        unmet.check("kernel's reason", Some(code.kernel_reason().to_owned()), Some(reason.clone()));
+    }
+    if run.decided.hook.is_some() {
+        unmet.place(expect, run);
+    }
+    unmet.out(expect, send);
+    unmet.0
+}
+
+/// The code that is expected, if it is one of a packet that was dropped.
+fn drop_code(expect: &Expect) -> Option<DropCode> {
+    DropCode::ALL.iter().copied().find(|code| Some(code.code()) == expect.code.as_deref())
+}
+
+/// Reasons that no kernel tells, and why.
+const NEVER_TOLD: &[(DropCode, &str)] = &[(
+    DropCode::ArpIgnored,
+    "arp_process consumes the question, as if it had been answered; that there is no answer is compared",
+)];
+
+/// Whether the kernel left untold why a packet ended, where something is expected of that: then it confirms less than it seems to. A packet of a
+/// socket (`local`) that the system call refused was never made, and so is not freed; of one with copies (`model` tells them) no single end is told.
+pub fn untold(expect: &Expect, send: &SendRun, model: &SendRun, local: bool) -> Option<Unmet> {
+    let code = drop_code(expect).filter(|code| !NEVER_TOLD.iter().any(|(never, _)| never == code))?;
+    let run = send.packets.first()?;
+    let refused = local && run.events.is_empty() && run.disposition == Some(Disposition::Dropped);
+    let copied = model.packets.iter().any(|packet| packet.copy);
+    let told = refused || copied || run.disposition.is_some() && run.kernel_reason.is_some();
+    (!told).then(|| Unmet {
+        key: "kernel's reason",
+        expected: code.kernel_reason().to_owned(),
+        got: run.kernel_reason.clone().unwrap_or_default(),
+    })
+}
+
+#[derive(Default)]
+struct Checks(Vec<Unmet>);
+
+impl Checks {
+    fn check(&mut self, key: &'static str, expected: Option<String>, got: Option<String>) {
         if let Some(expected) = expected
             && got.as_ref() != Some(&expected)
         {
-            unmet.push(Unmet { key, expected, got: got.unwrap_or_default() });
+            self.0.push(Unmet { key, expected, got: got.unwrap_or_default() });
         }
-    };
-    if run.disposition.is_some() {
-        check(
-            "disposition",
-            expect.disposition.map(|d| d.name().to_owned()),
-            run.disposition.map(|d| d.name().to_owned()),
-        );
     }
-    if run.code.is_some() || run.disposition.is_some() {
-        check("code", expect.code.clone(), run.code.map(str::to_owned));
+
+    /// Where it was decided.
+    fn place(&mut self, expect: &Expect, run: &PacketRun) {
+        let decided = &run.decided;
+        self.check("hook", expect.hook.map(|h| h.to_string()), decided.hook.map(|h| h.to_string()));
+        self.check("table", expect.table.map(|t| t.to_string()), decided.table.map(|t| t.to_string()));
+        self.check("chain", expect.chain.clone(), decided.chain.clone());
+        self.check("rule", expect.rule.map(|r| r.to_string()), decided.rule.map(|r| r.to_string()));
     }
-    let decided = &run.decided;
-    check("node", expect.node.clone(), Some(decided.node.clone()));
-    check("hook", expect.hook.map(|h| h.to_string()), decided.hook.map(|h| h.to_string()));
-    check("table", expect.table.map(|t| t.to_string()), decided.table.map(|t| t.to_string()));
-    check("chain", expect.chain.clone(), decided.chain.clone());
-    check("rule", expect.rule.map(|r| r.to_string()), decided.rule.map(|r| r.to_string()));
-    unmet
+
+    /// What leaves.
+    fn out(&mut self, expect: &Expect, send: &SendRun) {
+        let Some(out) = &expect.out else { return };
+        let mut frames = frames(send);
+        frames.sort_by(|a, b| a.dev.cmp(&b.dev));
+        let mut wanted: Vec<&Out> = out.iter().collect();
+        wanted.sort_by(|a, b| a.dev.cmp(&b.dev));
+        let met = frames.len() == wanted.len()
+            && wanted.iter().zip(&frames).all(|(wanted, frame)| {
+                wanted.dev == frame.dev
+                    && wanted.packet.as_ref().is_none_or(|packet| same(packet, &frame.packet))
+            });
+        if met {
+            return;
+        }
+        let list =
+            |parts: Vec<String>| if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") };
+        let wanted = wanted.iter().map(|out| match &out.packet {
+            Some(packet) => format!("{} '{}'", out.dev, spec::print(packet)),
+            None => out.dev.clone(),
+        });
+        // As it would have to be written.
+        let got = frames.iter().map(|frame| {
+            let mut packet = frame.packet.clone();
+            packet.clear_mac_header();
+            format!("{} '{}'", frame.dev, spec::print(&packet))
+        });
+        self.0.push(Unmet { key: "out", expected: list(wanted.collect()), got: list(got.collect()) });
+    }
+}
+
+/// The frames of the packet that was sent, and of its copies.
+fn frames(send: &SendRun) -> Vec<&FrameOut> {
+    let copies = send.packets.iter().skip(1).filter(|packet| packet.copy && packet.parent == Some(0));
+    send.packets.first().into_iter().chain(copies).flat_map(|packet| &packet.frames).collect()
+}
+
+/// Whether a frame is the packet that is expected: with the link-layer header if that says one, and with any identification if that says none.
+fn same(expected: &Packet, frame: &Packet) -> bool {
+    let mut frame = frame.clone();
+    if expected.mac_dst().is_none() {
+        frame.clear_mac_header();
+    }
+    let id = |packet: &Packet| Ipv4Fields::parse(packet.l3()).map(|ip| ip.id).unwrap_or_default();
+    frame.bytes() == expected.bytes()
+        || id(expected) == 0 && {
+            let texts = [expected, &frame].map(spec::print);
+            let icmp = texts[0].starts_with("icmp ");
+            let mut words = texts.each_ref().map(|text| text.split(' ').collect::<Vec<_>>());
+            let key = if icmp { "ipid=" } else { "id=" };
+            words.iter_mut().for_each(|words| words.retain(|word| !word.starts_with(key)));
+            words[0] == words[1]
+        }
 }

@@ -10,6 +10,9 @@
 //!   - packet: 'tcp 203.0.113.5:40000 > 198.51.100.7:8080 flags=S'
 //!     at: eth0                    # [NODE/][NETNS:]DEV; or from-local: [NODE/][NETNS]
 //!     expect: {disposition: dropped, code: RULE_DROP, hook: FORWARD, table: filter, chain: FORWARD, rule: 3}
+//!   - packet: 'tcp 203.0.113.5:40000 > 198.51.100.7:80 flags=S'
+//!     at: eth0                    # out: everything that leaves; [] for nothing
+//!     expect: {out: {dev: br0, packet: 'tcp 203.0.113.5:40000 > 10.0.0.7:80 flags=S ttl=63'}}
 //!   - {from: 10.0.0.5, to: '10.0.0.1:53/udp', from-local: '', socket: {uid: 1000}}
 //!   - {pcap: 'capture.pcap:2', at: eth0}
 //! ```
@@ -20,6 +23,7 @@ use std::fmt;
 
 use pktwalk_linux::hook::{Hook, TableName};
 use pktwalk_linux::reason::{Because, Disposition, DropCode};
+use pktwalk_packet::{Packet, spec};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 use thiserror::Error;
@@ -179,6 +183,17 @@ pub struct Expect {
     pub chain: Option<String>,
     /// Where: 1-based position of the rule.
     pub rule: Option<u32>,
+    /// Every frame that leaves; empty if none does.
+    pub out: Option<Vec<Out>>,
+}
+
+/// A frame that leaves.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Out {
+    /// By which device.
+    pub dev: String,
+    /// As what, if that is looked at.
+    pub packet: Option<Packet>,
 }
 
 #[derive(Deserialize)]
@@ -219,7 +234,7 @@ struct RawSend {
     #[serde(default)]
     socket: Option<Spanned<SocketIds>>,
     #[serde(default)]
-    expect: Option<RawExpect>,
+    expect: Option<Spanned<RawExpect>>,
 }
 
 /// `from-local: true`, or `from-local: [NODE/][NETNS]`.
@@ -247,6 +262,24 @@ struct RawExpect {
     chain: Option<String>,
     #[serde(default)]
     rule: Option<u32>,
+    #[serde(default)]
+    out: Option<RawOuts>,
+}
+
+/// One frame, or a list of them.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "out is {dev: DEV, packet: PACKET}, or a list of these")]
+enum RawOuts {
+    One(RawOut),
+    Several(Vec<RawOut>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawOut {
+    dev: String,
+    #[serde(default)]
+    packet: Option<String>,
 }
 
 /// Reads the text of a scenario file; `file` is its name in errors.
@@ -322,7 +355,7 @@ fn read_send(raw: RawSend, line: u64) -> Result<Send, (u64, String)> {
             return Err((line, "say where the packet enters: at: DEV, or from-local: true".to_owned()));
         }
     };
-    let expect = raw.expect.map(read_expect).transpose()?;
+    let expect = raw.expect.map(|expect| read_expect(expect.referenced.line(), expect.value)).transpose()?;
     Ok(Send { packet, entry, expect, line })
 }
 
@@ -340,7 +373,7 @@ pub fn pcap_source(text: &str) -> Result<PacketSource, String> {
     Ok(PacketSource::Pcap { file: text.to_owned(), number: None })
 }
 
-fn read_expect(raw: RawExpect) -> Result<Expect, (u64, String)> {
+fn read_expect(line: u64, raw: RawExpect) -> Result<Expect, (u64, String)> {
     let disposition = raw
         .disposition
         .map(|name| {
@@ -375,7 +408,23 @@ fn read_expect(raw: RawExpect) -> Result<Expect, (u64, String)> {
                 .ok_or_else(|| (table.referenced.line(), format!("'{}' is no table", table.value)))
         })
         .transpose()?;
-    Ok(Expect { disposition, code, node: raw.node, hook, table, chain: raw.chain, rule: raw.rule })
+    let outs = match raw.out {
+        None => None,
+        Some(RawOuts::One(out)) => Some(vec![out]),
+        Some(RawOuts::Several(outs)) => Some(outs),
+    };
+    let read_out = |out: RawOut| {
+        let packet = out.packet.map(|text| spec::parse(&text)).transpose();
+        let packet = packet.map_err(|error| (line, format!("out: {error}")))?;
+        Ok(Out { dev: out.dev, packet })
+    };
+    let out = outs.map(|outs| outs.into_iter().map(read_out).collect()).transpose()?;
+    let expect =
+        Expect { disposition, code, node: raw.node, hook, table, chain: raw.chain, rule: raw.rule, out };
+    if expect == Expect::default() {
+        return Err((line, "expect says nothing: leave it out, or say what is expected".to_owned()));
+    }
+    Ok(expect)
 }
 
 /// A disposition by its name, in any case, `-` or `_` between words.
@@ -456,6 +505,13 @@ send:
                 "say where the packet enters",
             ),
             (GOOD.replace("capture.pcap:2", "capture.pcap:0"), "scenario.yaml:9: ", "counted from 1"),
+            (GOOD.replace("code: RULE_DROP", "out: {dve: a}"), "scenario.yaml:7: ", "out is {dev: DEV"),
+            (GOOD.replace("code: RULE_DROP", "out: {dev: a, packet: 'tcp 1'}"), "scenario.yaml:7: ", "out: "),
+            (
+                GOOD.replace("  - {pcap: capture.pcapng}", "  - {pcap: capture.pcapng, expect: {}}"),
+                "scenario.yaml:10: ",
+                "expect says nothing",
+            ),
             (format!("version: 2\n{GOOD}"), "scenario.yaml:1: ", "version 2 is not known"),
         ];
         for (text, place, words) in cases {

@@ -12,6 +12,7 @@ pub mod engine;
 pub mod event;
 pub mod expect;
 pub mod file;
+pub mod fingerprint;
 pub mod golden;
 pub mod model;
 pub mod offload;

@@ -86,7 +86,7 @@ impl<'c> ModelEngine<'c> {
     /// If a packet enters at a device that the namespace does not have.
     pub fn walk(&mut self, case: &Case) -> Result<ModelRun, EngineError> {
         let compiled = Compiled::of(case)?;
-        let mut run = EngineRun { engine: self.name().to_owned(), kernel: None, sends: Vec::new() };
+        let mut run = EngineRun { engine: self.name().to_owned(), ..EngineRun::default() };
         let mut replies = BTreeMap::new();
         let mut known = BTreeSet::new();
         self.walk_each(case, &compiled, |walked| {

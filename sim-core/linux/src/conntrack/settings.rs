@@ -2,7 +2,7 @@
 
 use super::TcpState;
 use crate::limits;
-use crate::sysctl::Sysctls;
+use crate::sysctl::{Setting, Sysctls};
 
 /// Seconds of a timeout, in nanoseconds.
 const SECOND: u64 = 1_000_000_000;
@@ -85,9 +85,28 @@ impl CtSettings {
 
     /// Reads them. A value that is no number, or negative, stands at its default.
     pub fn compile(sysctls: &Sysctls) -> CtSettings {
+        CtSettings::read(sysctls, &mut |_, _, _| {})
+    }
+
+    /// All of them, and what they are taken to be.
+    pub fn settings(sysctls: &Sysctls) -> Vec<Setting> {
+        let mut settings = Vec::new();
+        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        CtSettings::read(sysctls, &mut |key, value, default| {
+            settings.push(Setting { key: key.to_owned(), value: number(value), default: number(default) });
+        });
+        settings
+    }
+
+    /// `note` is told every key, its value, and its default.
+    fn read(sysctls: &Sysctls, note: &mut dyn FnMut(&str, u64, u64)) -> CtSettings {
+        let note = std::cell::RefCell::new(note);
         let number = |name: &str, default: u64| {
-            let given = sysctls.number(&format!("net.netfilter.nf_conntrack_{name}"));
-            given.and_then(|value| u64::try_from(value).ok()).unwrap_or(default)
+            let key = format!("net.netfilter.nf_conntrack_{name}");
+            let given = sysctls.number(&key).and_then(|value| u64::try_from(value).ok());
+            let value = given.unwrap_or(default);
+            note.borrow_mut()(&key, value, default);
+            value
         };
         let time = |name: &str, default: u64| number(name, default).saturating_mul(SECOND);
         CtSettings {
