@@ -45,7 +45,7 @@ pub(crate) fn case(rulesets: &[(Backend, &str)]) -> Case {
         ..NetNsConfig::default()
     };
     let packet = spec::parse("udp 10.0.1.2:1 > 10.0.2.2:2").unwrap();
-    let sends = vec![CaseSend { packet, entry: Entry::Device("left".to_owned()) }];
+    let sends = vec![CaseSend { packet, entry: Entry::Device("left".to_owned()), number: None }];
     Case { name: "case".to_owned(), config, sends, ..Case::default() }
 }
 
