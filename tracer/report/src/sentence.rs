@@ -478,3 +478,50 @@ fn last_in_dev(packet: &PacketTrace) -> Option<pktwalk_linux::ids::DevId> {
         })
         .or(packet.in_dev)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{publishing_node, rejected_after_dnat};
+    use pktwalk_linux::hook::TableName;
+
+    #[test]
+    fn places_are_those_that_decide() {
+        let names = publishing_node();
+        let at = |code, locus| place(&End::dropped(code, locus), &names);
+        let output = Locus::Conntrack { hook: Hook::Output };
+        assert!(at(DropCode::RerouteFailed, output).ends_with("routing OUTPUT"));
+        assert!(at(DropCode::CtTableFull, output).ends_with("conntrack OUTPUT"));
+        for (code, words) in [
+            (DropCode::NoMulticastMember, "routing"),
+            (DropCode::UnicastInL2Multicast, "receive"),
+            (DropCode::TtlExpired, "forwarding"),
+        ] {
+            assert!(at(code, Locus::Subsystem("f")).ends_with(words), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_bound_is_named() {
+        let names = publishing_node();
+        let mut packet = rejected_after_dnat(&names).request.packets.remove(0);
+        let reached = |packet: &PacketTrace, locus| {
+            let end = End { locus, ..End::plain(Disposition::LimitReached) };
+            sentence(&PacketTrace { end: Some(end), ..packet.clone() }, &names)
+        };
+        let rule = names.rule_id(TableName::Filter, "GUARD", 1);
+        let deep = reached(&packet, Some(Locus::Rule { hook: Hook::Forward, rule }));
+        assert!(deep.ends_with("chains jump deeper than 512"), "{deep}");
+        let step = packet
+            .steps
+            .iter()
+            .rposition(|recorded| matches!(recorded.step, Step::Rule { hook: Hook::Forward, .. }))
+            .unwrap();
+        packet.steps.truncate(step + 1);
+        let long = reached(&packet, None);
+        assert!(long.ends_with("more than 50000000 rules are looked at in FORWARD"), "{long}");
+        packet.steps.clear();
+        let often = reached(&packet, None);
+        assert!(often.ends_with("came by more than 64 times"), "{often}");
+    }
+}
