@@ -241,12 +241,12 @@ fn a_reader_that_goes_away_changes_no_exit_status() {
 }
 
 /// Kilobytes of address space: the program, the capture and its packets, but not what was recorded of each.
-const LIMIT_KB: u64 = 60_000;
+const LIMIT_KB: u64 = 80_000;
 
 #[test]
 fn long_captures_are_not_kept() {
     let node = node("long");
-    let file = many(&node, 20_000);
+    let file = many(&node, 40_000);
     for form in ["text", "jsonl"] {
         let mut command = String::new();
         write!(command, "ulimit -v {LIMIT_KB} && exec \"$0\" \"$@\" > /dev/null").expect("text");
