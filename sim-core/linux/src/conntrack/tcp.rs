@@ -366,7 +366,8 @@ fn reset(
     }
     let tcp = segment.tcp;
     let mut new = TcpState::Close;
-    let established = old == TcpState::Established;
+    // Only a connection that has proved itself is worth a challenge (`nf_conntrack_tcp_established`).
+    let established = old == TcpState::Established && entry.status & status::ASSURED != 0;
     if let Some(maxack) = track.seen[usize::from(!reply)].maxack
         && track.last_class != Class::Syn
     {
@@ -384,7 +385,8 @@ fn reset(
         // Not exactly the next number: a challenge ACK may follow, and the connection go on.
         new = old;
     }
-    let answers_syn = entry.status & status::SEEN_REPLY != 0 && track.last_class == Class::Syn;
+    let answers_syn =
+        entry.status & status::SEEN_REPLY != 0 && track.last_class == Class::Syn && track.last_reply != reply;
     let answers_ack = entry.status & status::ASSURED == 0 && track.last_class == Class::Ack;
     if (answers_syn || answers_ack) && tcp.ack == track.last_end {
         return Move::Take(new);
