@@ -67,6 +67,9 @@ pub(crate) struct World {
 /// How many times in a row what one packet led to may ask for neighbours.
 const QUESTIONS: usize = 8;
 
+/// The device that an ARP answer goes to, and the frame.
+type Answer = (String, Vec<u8>);
+
 /// Why one packet's run is void.
 pub(crate) enum Void {
     /// The trace overflowed: the case must be run again.
@@ -459,7 +462,7 @@ impl World {
         &self,
         frames: &mut Vec<FrameOut>,
         questions: &mut Vec<Question>,
-    ) -> (Vec<(String, Vec<u8>)>, Vec<(u32, Ipv4Addr)>) {
+    ) -> (Vec<Answer>, Vec<(u32, Ipv4Addr)>) {
         let (mut answers, mut unanswered) = (Vec::new(), Vec::new());
         frames.retain(|frame| {
             let arp = frame.packet.l3();
@@ -478,7 +481,7 @@ impl World {
                 self.config.neighbours.iter().find(|n| n.addr == addr && n.state == NudState::Failed);
             let failed = failed.and_then(|n| self.config.devices.iter().find(|device| device.name == n.dev));
             if let Some(device) = failed {
-                unanswered.push((device.ifindex, target.into()));
+                unanswered.push((device.ifindex, target));
             } else {
                 // The frame's own source is nobody's, so that a bridge does not learn where the neighbour is.
                 let mut answer = asker[..6].to_vec();
