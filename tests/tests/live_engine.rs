@@ -374,10 +374,9 @@ fn the_model_agrees_with_the_kernel_on_generated_rulesets() {
     assert!(report.findings.is_empty(), "{report}");
     assert!(report.refused.is_empty(), "{report}");
     assert_eq!(report.rulesets, 2 * rulesets);
-    // A case is compared up to what the model would not decide, such as a fragment where connections are tracked. The generator takes most of
-    // these back; more than one case in ten must not end so.
+    // What the model would not decide is not compared: it must stay rare.
     let undecided: u64 = report.unknown.values().sum();
-    assert!(undecided * 10 < report.rulesets, "{report}");
+    assert!(undecided * 50 < report.rulesets, "{report}");
 }
 
 /// Established connections are answered past the rules that made them, and their translations are done; of others, the first packet decides.

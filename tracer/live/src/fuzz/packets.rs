@@ -317,7 +317,7 @@ impl Maker<'_> {
     fn keeps(&mut self, packet: &Packet, recorder: &Recorder) -> bool {
         let undecided =
             recorder.packets.iter().any(|p| p.end.is_some_and(|end| end.disposition == Disposition::Unknown));
-        if undecided && self.rng.chance(80) {
+        if undecided && self.rng.chance(97) {
             return false;
         }
         let Ok(ip) = Ipv4Fields::parse(packet.l3()) else { return true };
