@@ -43,6 +43,11 @@ pub trait Choice {
     /// The answer to `point`; its range is said at each variant. An answer out of range is taken modulo the range.
     fn choose(&mut self, point: ChoicePoint) -> u32;
 
+    /// The choices that follow are of the packet of this number again, in the order of [`Choice::begin`].
+    fn resume(&mut self, number: u32) {
+        let _ = number;
+    }
+
     /// The choices that follow are of another packet: the first one, or the next that was made because of the `parent`th (0 is the first), in
     /// the order in which a sink hears of them. `copy`: it is a copy of its parent.
     fn begin(&mut self, parent: Option<u32>, copy: bool) {

@@ -30,9 +30,6 @@ pub struct Skb {
     pub ct: SkbCt,
     /// What a `CT` rule asked for the connection that the packet may make. Taken by conntrack.
     pub ct_template: Option<CtTemplate>,
-    /// It was made while its connection's translation was not decided for both halves yet. The kernel sends what the stack makes at once, the
-    /// walk after its cause, which may have gone on and decided it.
-    pub nat_was_open: bool,
     /// Where it is routed to.
     pub dst: Option<Dst>,
     /// The socket that sent it, for packets made here.
@@ -192,7 +189,6 @@ impl Skb {
             looped: false,
             ct: SkbCt::None,
             ct_template: None,
-            nat_was_open: false,
             dst: None,
             sk: None,
             made_by: MadeBy::Injected,

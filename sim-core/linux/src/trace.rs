@@ -330,14 +330,17 @@ pub enum Assumption {
 
 /// Takes the steps of a walk.
 ///
-/// Packets nest: [`Sink::begin`] and [`Sink::end`] enclose the steps of one packet; packets that the stack makes because of it begin after
-/// it has ended, and name it as their parent.
+/// [`Sink::begin`] and [`Sink::end`] enclose the steps of one packet. Packets that the stack makes because of it name it as their parent. They
+/// begin after it has ended, or, where the kernel sends them before it goes on, in between: then [`Sink::resume`] comes back to it.
 pub trait Sink {
     /// Whether anybody looks: what is costly to say is left out otherwise.
     const ENABLED: bool;
 
     /// A packet starts. `parent` is the number (in order of `begin`, from 0) of the packet that it was made because of.
     fn begin(&mut self, parent: Option<u32>, skb: &Skb);
+
+    /// What follows is of this packet again, in the numbers of [`Sink::begin`].
+    fn resume(&mut self, _number: u32) {}
 
     /// It did this. `skb` is as it is after the step.
     fn step(&mut self, skb: &Skb, step: Step);
@@ -453,12 +456,21 @@ impl PacketTrace {
 pub struct Recorder {
     /// Packets in order of their start: the first is the one that was given.
     pub packets: Vec<PacketTrace>,
+    /// Which of them goes on.
+    current: usize,
+}
+
+impl Recorder {
+    fn current(&mut self) -> Option<&mut PacketTrace> {
+        self.packets.get_mut(self.current)
+    }
 }
 
 impl Sink for Recorder {
     const ENABLED: bool = true;
 
     fn begin(&mut self, parent: Option<u32>, skb: &Skb) {
+        self.current = self.packets.len();
         self.packets.push(PacketTrace {
             parent,
             made_by: skb.made_by,
@@ -473,7 +485,11 @@ impl Sink for Recorder {
     }
 
     fn here(&self) -> usize {
-        self.packets.last().map_or(0, |packet| packet.steps.len())
+        self.packets.get(self.current).map_or(0, |packet| packet.steps.len())
+    }
+
+    fn resume(&mut self, number: u32) {
+        self.current = number as usize;
     }
 
     fn step(&mut self, skb: &Skb, step: Step) {
@@ -482,7 +498,7 @@ impl Sink for Recorder {
     }
 
     fn step_at(&mut self, place: usize, skb: &Skb, step: Step) {
-        if let Some(packet) = self.packets.last_mut() {
+        if let Some(packet) = self.current() {
             let mss = match step {
                 Step::Rule { verdict: RuleVerdict::Continue, .. } => packet.mss_change(&skb.packet),
                 _ => None,
@@ -494,13 +510,13 @@ impl Sink for Recorder {
     }
 
     fn frame(&mut self, dev: DevId, packet: &Packet) {
-        if let Some(last) = self.packets.last_mut() {
-            last.frames.push((dev, packet.clone()));
+        if let Some(current) = self.current() {
+            current.frames.push((dev, packet.clone()));
         }
     }
 
     fn end(&mut self, end: &End) {
-        if let Some(packet) = self.packets.last_mut() {
+        if let Some(packet) = self.current() {
             packet.end = Some(*end);
         }
     }

@@ -71,6 +71,8 @@ struct SendReplay {
     random: BTreeMap<RuleId, Random>,
     /// The packets begun so far, in the kernel's numbers: it does not tell a copy from what it is a copy of.
     begun: Vec<usize>,
+    /// The one that goes on, in the kernel's numbers.
+    current: usize,
     /// The last of them that is no copy.
     last: Option<usize>,
     conntrack: Vec<CtSnapshot>,
@@ -123,6 +125,7 @@ impl SendReplay {
         SendReplay {
             random,
             begun: Vec::new(),
+            current: 0,
             last: None,
             conntrack: run.conntrack.clone(),
             nexthops,
@@ -134,7 +137,7 @@ impl SendReplay {
     /// Whether the random half of a rule came out true: the rule matched, or its statistic is inverted and it did not.
     fn statistic(&mut self, rule: RuleId) -> Option<u32> {
         let random = self.random.get_mut(&rule)?;
-        let matches = random.matches.entry(self.begun.last().copied().unwrap_or(0)).or_default();
+        let matches = random.matches.entry(self.current).or_default();
         let hit = *matches > 0;
         *matches = matches.saturating_sub(1);
         Some(u32::from(hit != random.not))
@@ -206,10 +209,7 @@ impl Choice for SendReplay {
             ChoicePoint::Statistic { threshold: 0x8000_0000.., .. } => Some(1),
             ChoicePoint::Statistic { rule, .. } => self.statistic(rule),
             ChoicePoint::NatPort { original, manip, .. } => self.port(original, manip),
-            ChoicePoint::Nexthop { route, .. } => {
-                let packet = self.begun.last().copied().unwrap_or(0);
-                self.nexthops.get(&(route, packet)).copied()
-            }
+            ChoicePoint::Nexthop { route, .. } => self.nexthops.get(&(route, self.current)).copied(),
             ChoicePoint::IpId => self.ids.next().map(u32::from),
         };
         seen.unwrap_or_else(|| self.otherwise.choose(point))
@@ -220,6 +220,11 @@ impl Choice for SendReplay {
         let number = of.unwrap_or_else(|| self.last.map_or(0, |last| last + 1));
         self.last = self.last.max(Some(number));
         self.begun.push(number);
+        self.current = number;
+    }
+
+    fn resume(&mut self, number: u32) {
+        self.current = self.begun.get(number as usize).copied().unwrap_or(0);
     }
 }
 

@@ -200,12 +200,10 @@ fn make_room(table: &mut Conntrack, settings: &CtSettings, now_ns: u64, hook: Ho
 
 /// `nf_ct_attach`: a packet that the stack makes because of `cause` belongs to the same connection, as RELATED. Without a connection there,
 /// it is looked up like any other.
-pub(crate) fn attach<S: Sink>(cx: &Cx<'_, S>, made: &mut Skb, cause: &Skb) {
-    const DECIDED: u32 = status::SRC_NAT_DONE | status::DST_NAT_DONE;
+pub(crate) fn attach(made: &mut Skb, cause: &Skb) {
     made.ct = match cause.ct {
         SkbCt::Entry { id, info } => {
             let info = if info.is_reply() { CtInfo::Related } else { CtInfo::RelatedReply };
-            made.nat_was_open = cx.state.ct.get(id).is_some_and(|entry| entry.status & DECIDED != DECIDED);
             SkbCt::Entry { id, info }
         }
         SkbCt::Untracked | SkbCt::Attached => SkbCt::Attached,

@@ -210,8 +210,7 @@ fn translate_error<S: Sink>(
         return Err(dropped(DropCode::NatIcmp, at.hook));
     }
     // A redirect names a gateway, which cannot be translated.
-    let open = skb.nat_was_open || entry.status & DONE != DONE;
-    if icmp.first() == Some(&5) && (open || entry.status & NAT != 0) {
+    if icmp.first() == Some(&5) && (entry.status & DONE != DONE || entry.status & NAT != 0) {
         return Err(dropped(DropCode::NatIcmp, at.hook));
     }
     if entry.status & nat_bit(manip, direction) == 0 {

@@ -177,7 +177,9 @@ fn flood<S: Sink>(
             bridged: flight.bridged,
         });
     }
-    if let (Some(_), true, Some(port)) = (own, local, from) {
+    // A promiscuous bridge hears a frame for another host after it left by every port.
+    let heard = matches!((own, local, from), (Some(_), true, Some(_)));
+    if let (true, Some(port)) = (heard, from) {
         let mut copy = flight.skb.clone();
         copy.made_by = MadeBy::Copy;
         (copy.in_dev, copy.in_port) = (Some(bridge), Some(port));
@@ -186,8 +188,14 @@ fn flood<S: Sink>(
         cx.made.push(Made { skb: copy, stage: Stage::Receive, steps: Vec::new(), bridged });
     }
     match (own, local, from) {
-        (Some(port), _, _) => Next::Go(Stage::BridgePort { bridge, port, local: sent_here }),
-        (None, true, Some(port)) => up(flight, bridge, port),
+        (Some(port), _, _) => {
+            let stage = Stage::BridgePort { bridge, port, local: sent_here };
+            if copies.is_empty() || heard { Next::Go(stage) } else { Next::After(stage) }
+        }
+        (None, true, Some(port)) => match up(flight, bridge, port) {
+            Next::Go(stage) if !copies.is_empty() => Next::After(stage),
+            next => next,
+        },
         (None, ..) => Next::End(End::dropped(DropCode::BridgeNoPort, Locus::Device(bridge))),
     }
 }

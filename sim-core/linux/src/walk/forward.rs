@@ -44,9 +44,7 @@ fn decrease_ttl(skb: &mut Skb) -> (u8, u8) {
 /// A packet that is routed through.
 pub(super) fn forward<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next {
     let locus = Locus::Subsystem("ip_forward");
-    let (Some(dst), Some(dev)) = (flight.skb.dst, flight.skb.in_dev) else {
-        return Next::not_modelled("a packet without a route");
-    };
+    let Some(dst) = flight.skb.dst else { return Next::not_modelled("a packet without a route") };
     if flight.skb.pkt_type != PktType::Unicast {
         return Next::End(End::dropped(DropCode::LinkBroadcastForward, locus));
     }
@@ -66,10 +64,19 @@ pub(super) fn forward<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next 
         if cx.state.stack.rates.redirect(flight.skb.ip.src, cx.state.now_ns) {
             let error = icmp::Error { icmp_type: 5, code: 1, info: gateway };
             icmp::send(cx, &flight.skb, error, MadeBy::IcmpError);
+            return Next::After(Stage::Forwarded);
         } else {
             cx.sink.step(&flight.skb, Step::NotAnswered { why: "the limit of redirects is reached" });
         }
     }
+    forwarded(cx, flight)
+}
+
+/// FORWARD.
+pub(super) fn forwarded<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next {
+    let (Some(dst), Some(dev)) = (flight.skb.dst, flight.skb.in_dev) else {
+        return Next::not_modelled("a packet without a route");
+    };
     let at = HookState {
         hook: Hook::Forward,
         in_dev: Some(dev),

@@ -200,7 +200,7 @@ fn make<S: Sink>(cx: &mut Cx<'_, S>, cause: &Skb, error: Error, by: MadeBy) -> R
     skb.mark = mark;
     skb.dst = Some(routed.dst);
     if is_error(error.icmp_type) {
-        conntrack::attach(cx, &mut skb, cause);
+        conntrack::attach(&mut skb, cause);
     }
     Ok(Made {
         skb,

@@ -109,8 +109,12 @@ enum Stage {
     Deliver,
     /// Routed through.
     Forward,
-    /// In front of POSTROUTING.
+    /// In front of FORWARD.
+    Forwarded,
+    /// On its way out, heard here or not.
     Output,
+    /// In front of POSTROUTING.
+    Postrouting,
     /// The copy of a broadcast made here that the namespace hears itself.
     LoopCopy,
     /// ARP.
@@ -121,6 +125,8 @@ enum Stage {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Next {
     Go(Stage),
+    /// As [`Next::Go`], after what was made so far is walked to its end: the kernel sends it at once.
+    After(Stage),
     End(End),
 }
 
@@ -132,6 +138,31 @@ impl Next {
     fn not_modelled(what: &'static str) -> Next {
         Next::unknown(Because::NotModelled(what))
     }
+}
+
+/// A packet that is walked, and where it is.
+struct Walked {
+    /// Its number, in the order of [`Sink::begin`].
+    number: u32,
+    flight: Flight,
+    stage: Stage,
+    circle: Circle,
+    /// [`Cx::undecided`] of it, while others are walked.
+    undecided: Option<Because>,
+}
+
+impl Walked {
+    fn new(number: u32, flight: Flight, stage: Stage) -> Walked {
+        Walked { number, flight, stage, circle: Circle::default(), undecided: None }
+    }
+}
+
+/// What is to be walked before anything else.
+enum Due {
+    /// A packet that was made because of the packet of this number.
+    Made(u32, Made),
+    /// The rest of the way of one that waited.
+    Rest(Box<Walked>),
 }
 
 /// A packet under way, with what the kernel keeps in its control block.
@@ -188,79 +219,108 @@ pub fn walk<S: Sink>(
     let mut cx = Cx { ns, state, choice, sink, made: Vec::new(), undecided: None, backend_untold };
     let mut visits = 0;
     cx.choice.begin(None, false);
-    let first = match inject {
+    let mut walked = match inject {
         Inject::Rx { dev, mut packet } => {
             as_neighbour(ns, dev, &mut packet);
             let mut skb = skb_of(packet, MadeBy::Injected);
             skb.in_dev = Some(dev);
             cx.sink.begin(None, &skb);
-            fly(&mut cx, Flight::new(skb), Stage::Receive, &mut visits)
+            Walked::new(0, Flight::new(skb), Stage::Receive)
         }
         Inject::Local { packet, socket } => {
             let mut skb = skb_of(packet, MadeBy::Injected);
             skb.sk = Some(socket);
             cx.sink.begin(None, &skb);
-            match output::local_packet(&mut cx, &mut skb) {
-                Ok(()) => fly(&mut cx, Flight::new(skb), Stage::LocalOut, &mut visits),
-                Err(end) => end,
+            if let Err(end) = output::local_packet(&mut cx, &mut skb) {
+                cx.sink.end(&end);
+                return end;
             }
+            Walked::new(0, Flight::new(skb), Stage::LocalOut)
         }
     };
-    cx.sink.end(&first);
-    if cx.made.is_empty() {
-        return first;
-    }
-    let mut queue: VecDeque<(u32, Made)> = cx.made.drain(..).map(|made| (0, made)).collect();
-    let mut number = 0;
-    while let Some((parent, made)) = queue.pop_front() {
-        number += 1;
-        cx.choice.begin(Some(parent), made.skb.made_by == MadeBy::Copy);
-        cx.sink.begin(Some(parent), &made.skb);
-        for step in made.steps {
-            cx.sink.step(&made.skb, step);
+    // Set before it is returned: the first packet is walked to its end before the queue is asked.
+    let mut first = End::plain(Disposition::LimitReached);
+    let mut last = 0;
+    let mut due: Vec<Due> = Vec::new();
+    let mut queue: VecDeque<(u32, Made)> = VecDeque::new();
+    loop {
+        let number = walked.number;
+        match fly(&mut cx, &mut walked, &mut visits) {
+            Some(end) => {
+                cx.sink.end(&end);
+                if number == 0 {
+                    first = end;
+                }
+                queue.extend(cx.made.drain(..).map(|made| (number, made)));
+            }
+            None => {
+                due.push(Due::Rest(Box::new(walked)));
+                due.extend(cx.made.drain(..).rev().map(|made| Due::Made(number, made)));
+            }
         }
-        let flight = Flight { bridged: made.bridged, ..Flight::new(made.skb) };
-        let end = fly(&mut cx, flight, made.stage, &mut visits);
-        cx.sink.end(&end);
-        queue.extend(cx.made.drain(..).map(|made| (number, made)));
+        let next = due.pop().or_else(|| queue.pop_front().map(|(parent, made)| Due::Made(parent, made)));
+        walked = match next {
+            None => return first,
+            Some(Due::Rest(rest)) => {
+                cx.choice.resume(rest.number);
+                cx.sink.resume(rest.number);
+                cx.undecided = rest.undecided;
+                *rest
+            }
+            Some(Due::Made(parent, made)) => {
+                last += 1;
+                cx.choice.begin(Some(parent), made.skb.made_by == MadeBy::Copy);
+                cx.sink.begin(Some(parent), &made.skb);
+                for step in made.steps {
+                    cx.sink.step(&made.skb, step);
+                }
+                let flight = Flight { bridged: made.bridged, ..Flight::new(made.skb) };
+                Walked::new(last, flight, made.stage)
+            }
+        };
     }
-    first
 }
 
-/// Takes a packet from stage to stage to its end.
-fn fly<S: Sink>(cx: &mut Cx<'_, S>, mut flight: Flight, mut stage: Stage, visits: &mut u32) -> End {
-    let mut circle = Circle::default();
+/// Takes a packet from stage to stage to its end; `None` if others go first.
+fn fly<S: Sink>(cx: &mut Cx<'_, S>, walked: &mut Walked, visits: &mut u32) -> Option<End> {
+    let Walked { flight, circle, .. } = walked;
     loop {
+        let stage = walked.stage;
         if stage == Stage::Receive && circle.closes(&flight.skb) {
-            return End::plain(Disposition::Loop);
+            return Some(End::plain(Disposition::Loop));
         }
         if matches!(stage, Stage::Receive | Stage::LocalOut) {
             if *visits >= limits::VISITS {
-                return End::plain(Disposition::LimitReached);
+                return Some(End::plain(Disposition::LimitReached));
             }
             *visits += 1;
         }
         let next = match stage {
-            Stage::Receive => rx::receive(cx, &mut flight),
-            Stage::BridgePort { bridge, port, local } => {
-                bridge::port_send(cx, &mut flight, bridge, port, local)
-            }
-            Stage::LocalOut => output::local_out(cx, &mut flight),
-            Stage::Transmit(dev) => xmit::transmit(cx, &mut flight, dev),
-            Stage::Ip => rx::ip_receive(cx, &mut flight),
-            Stage::Deliver => deliver::deliver(cx, &mut flight),
-            Stage::Forward => forward::forward(cx, &mut flight),
-            Stage::Output => xmit::output(cx, &mut flight),
-            Stage::LoopCopy => xmit::loop_copy(cx, &mut flight),
-            Stage::Arp => arp::receive(cx, &mut flight),
+            Stage::Receive => rx::receive(cx, flight),
+            Stage::BridgePort { bridge, port, local } => bridge::port_send(cx, flight, bridge, port, local),
+            Stage::LocalOut => output::local_out(cx, flight),
+            Stage::Transmit(dev) => xmit::transmit(cx, flight, dev),
+            Stage::Ip => rx::ip_receive(cx, flight),
+            Stage::Deliver => deliver::deliver(cx, flight),
+            Stage::Forward => forward::forward(cx, flight),
+            Stage::Forwarded => forward::forwarded(cx, flight),
+            Stage::Output => xmit::output(cx, flight),
+            Stage::Postrouting => xmit::last_hook(cx, flight),
+            Stage::LoopCopy => xmit::loop_copy(cx, flight),
+            Stage::Arp => arp::receive(cx, flight),
         };
         match next {
-            Next::Go(to) => stage = to,
+            Next::Go(to) => walked.stage = to,
+            Next::After(to) => {
+                walked.stage = to;
+                walked.undecided = cx.undecided.take();
+                return None;
+            }
             Next::End(end) => {
-                return match cx.undecided.take() {
+                return Some(match cx.undecided.take() {
                     Some(because) => End::unknown(because),
                     None => end,
-                };
+                });
             }
         }
     }

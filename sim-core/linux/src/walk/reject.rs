@@ -144,7 +144,7 @@ fn reset<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &Skb) -> Result<Made, 
     made.mark = icmp::reply_mark(cx, skb);
     let routed = output::harder(cx, &made).map_err(|error| output::no_way_back(cx, error))?;
     made.dst = Some(routed.dst);
-    conntrack::attach(cx, &mut made, skb);
+    conntrack::attach(&mut made, skb);
     conntrack::set_closing(cx, skb);
     if let Some(port) = at.phys_in {
         // Bridged traffic is answered through the port that it came by, in the name of the host that it was for.

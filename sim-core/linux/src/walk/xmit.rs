@@ -32,7 +32,14 @@ pub(super) fn output<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next {
         if silent {
             return Next::End(End::dropped(DropCode::MulticastTtl, Locus::Subsystem("ip_mc_output")));
         }
+        return Next::After(Stage::Postrouting);
     }
+    last_hook(cx, flight)
+}
+
+/// POSTROUTING.
+pub(super) fn last_hook<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next {
+    let Some(dst) = flight.skb.dst else { return Next::not_modelled("a packet without a route") };
     if let Err(end) = postrouting(cx, flight, dst) {
         return Next::End(end);
     }

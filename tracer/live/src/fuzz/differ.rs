@@ -9,14 +9,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pktwalk_linux::config::Ruleset;
-use pktwalk_linux::fib::AddrType;
 use pktwalk_linux::hook::Backend;
 use pktwalk_linux::iptables;
 use pktwalk_linux::iptables::ast::{Match, Rule, Target};
 use pktwalk_linux::netns::NetNs;
 use pktwalk_linux::reason::Disposition;
-use pktwalk_packet::{Ipv4Fields, spec};
-use pktwalk_scenario::case::{Case, CaseSend, Entry};
+use pktwalk_packet::spec;
+use pktwalk_scenario::case::{Case, Entry};
 use pktwalk_scenario::compare::{Difference, compare};
 use pktwalk_scenario::engine::{Engine, EngineError};
 use pktwalk_scenario::event::{At, EngineRun};
@@ -108,21 +107,8 @@ pub fn case(seed: u64, number: u64, backend: Backend, count: usize) -> Case {
     config.sets = generated.sets;
     config.rulesets = vec![Ruleset { backend, save: generated.save.into() }];
     let (ns, _) = NetNs::compile(config.clone());
-    let mut sends = packets::sequence(&mut rng, &ns, count);
-    if config.rulesets.iter().any(|rules| {
-        rules.save.tables.iter().flat_map(|table| &table.chains).any(|chain| chain.name == "POSTROUTING")
-    }) {
-        sends.retain(|send| !hears_itself(&ns, send));
-    }
+    let sends = packets::sequence(&mut rng, &ns, count);
     Case { name: format!("seed {seed} ruleset {number}"), config, sends, seed, ..Case::default() }
-}
-
-/// Broadcasts and multicasts of the namespace itself. The kernel passes the copy that the namespace hears through POSTROUTING before the packet,
-/// the model after it, which shows where POSTROUTING has rules: such packets are left out there until both do the same.
-fn hears_itself(ns: &NetNs, send: &CaseSend) -> bool {
-    let Entry::Local(_) = send.entry else { return false };
-    let dst = Ipv4Fields::parse(send.packet.l3()).map_or(0, |ip| ip.dst);
-    matches!(ns.fib.addr_type(dst, None), AddrType::Broadcast | AddrType::Multicast)
 }
 
 struct Judged {
