@@ -71,7 +71,7 @@ pub struct Cx<'a, S: Sink> {
     pub choice: &'a mut dyn Choice,
     /// Who is told.
     pub sink: &'a mut S,
-    /// Packets that were made because of this one, to be walked after it.
+    /// Packets that were made because of this one, to be walked after it or before it goes on.
     pub made: Vec<Made>,
     /// Something about the packet's end that the walk cannot say: it ends `Unknown` for that, whatever its end would be.
     pub undecided: Option<Because>,

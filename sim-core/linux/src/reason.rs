@@ -180,8 +180,10 @@ drop_codes! {
     DummyDevice = "DUMMY_DEVICE", "NOT_SPECIFIED";
     /// The bridge port is not in forwarding state.
     BridgePortState = "BRIDGE_PORT_STATE", "BRIDGE_INGRESS_STP_STATE";
-    /// No port of the bridge that the frame may go out of.
+    /// The port that the destination is behind may not have the frame (`br_forward`).
     BridgeNoPort = "BRIDGE_NO_PORT", "NOT_SPECIFIED";
+    /// A frame for every port, or for a host that nobody knows the port of, and no port that it may go out of (`br_flood`).
+    BridgeNoFlood = "BRIDGE_NO_FLOOD", "NO_TX_TARGET";
     /// Larger than the MTU of the bridge port that it would leave by: bridges do not cut and do not tell.
     BridgePortMtu = "BRIDGE_PORT_MTU", "NOT_SPECIFIED";
     /// A source hardware address that no frame may have.

@@ -65,6 +65,7 @@ const PAGES: &[(&str, &str)] = &[
     ("DUMMY_DEVICE", include_str!("../../../docs/reasons/DUMMY_DEVICE.md")),
     ("BRIDGE_PORT_STATE", include_str!("../../../docs/reasons/BRIDGE_PORT_STATE.md")),
     ("BRIDGE_NO_PORT", include_str!("../../../docs/reasons/BRIDGE_NO_PORT.md")),
+    ("BRIDGE_NO_FLOOD", include_str!("../../../docs/reasons/BRIDGE_NO_FLOOD.md")),
     ("BRIDGE_PORT_MTU", include_str!("../../../docs/reasons/BRIDGE_PORT_MTU.md")),
     ("BAD_MAC_SOURCE", include_str!("../../../docs/reasons/BAD_MAC_SOURCE.md")),
     ("NO_OUTPUT_ROUTE", include_str!("../../../docs/reasons/NO_OUTPUT_ROUTE.md")),

@@ -285,7 +285,10 @@ fn area(code: DropCode) -> &'static str {
         | DropCode::IcmpBroadcast => "delivery",
         DropCode::NeighFailed => "neighbour",
         DropCode::DeviceDown | DropCode::NoCarrier | DropCode::DummyDevice | DropCode::VethMtu => "device",
-        DropCode::BridgePortState | DropCode::BridgeNoPort | DropCode::BridgePortMtu => "bridge",
+        DropCode::BridgePortState
+        | DropCode::BridgeNoPort
+        | DropCode::BridgeNoFlood
+        | DropCode::BridgePortMtu => "bridge",
         DropCode::ArpIgnored => "arp",
     }
 }
@@ -442,7 +445,10 @@ fn freed(code: DropCode, end: &End, packet: &PacketTrace, names: &dyn Names) -> 
         DropCode::BridgePortMtu => {
             "it does not fit the MTU of the bridge port that it would leave by".to_owned()
         }
-        DropCode::BridgeNoPort => "no port of the bridge may have the frame".to_owned(),
+        DropCode::BridgeNoPort => "the port of its destination may not have the frame".to_owned(),
+        DropCode::BridgeNoFlood => {
+            "the frame is for every port of the bridge, and none may have it".to_owned()
+        }
         DropCode::BadMacSource => "the source hardware address is one that no frame may have".to_owned(),
         DropCode::NoOutputRoute => match route() {
             by if by.is_empty() => format!("no route to {} for a packet made here", dst()),

@@ -116,7 +116,14 @@ fn decide<S: Sink>(
             }
             Some(Some(to)) if may_leave(ns, bridge, to, Some(port)) => {
                 tell(cx, flight, BridgeDecision::Forward(to));
+                if promisc {
+                    hear(cx, flight, bridge, port);
+                }
                 Next::Go(Stage::BridgePort { bridge, port: to, local: false })
+            }
+            Some(Some(_)) if promisc => {
+                tell(cx, flight, BridgeDecision::Local);
+                up(flight, bridge, port)
             }
             Some(Some(_)) => {
                 tell(cx, flight, BridgeDecision::Drop);
@@ -136,8 +143,17 @@ fn up(flight: &mut Flight, bridge: DevId, port: DevId) -> Next {
     Next::Go(Stage::Receive)
 }
 
-/// `br_flood`: a copy for every port but the last, which gets the frame itself unless the namespace takes it. What a promiscuous bridge takes
-/// of frames for others is a copy here; in the kernel it is the frame itself, and the last port gets a copy as well.
+/// What a promiscuous bridge takes of frames for others, after they left by their ports. It is a copy here; in the kernel it is the frame
+/// itself, and every port gets a copy.
+fn hear<S: Sink>(cx: &mut Cx<'_, S>, flight: &Flight, bridge: DevId, port: DevId) {
+    let mut copy = flight.skb.clone();
+    copy.made_by = MadeBy::Copy;
+    (copy.in_dev, copy.in_port) = (Some(bridge), Some(port));
+    cx.sink.step(&flight.skb, Step::Made { by: MadeBy::Copy });
+    cx.made.push(Made { skb: copy, stage: Stage::Receive, steps: Vec::new(), bridged: flight.bridged });
+}
+
+/// `br_flood`: a copy for every port but the last, which gets the frame itself unless the namespace takes it.
 fn flood<S: Sink>(
     cx: &mut Cx<'_, S>,
     flight: &mut Flight,
@@ -177,26 +193,20 @@ fn flood<S: Sink>(
             bridged: flight.bridged,
         });
     }
-    // A promiscuous bridge hears a frame for another host after it left by every port.
-    let heard = matches!((own, local, from), (Some(_), true, Some(_)));
-    if let (true, Some(port)) = (heard, from) {
-        let mut copy = flight.skb.clone();
-        copy.made_by = MadeBy::Copy;
-        (copy.in_dev, copy.in_port) = (Some(bridge), Some(port));
-        cx.sink.step(&flight.skb, Step::Made { by: MadeBy::Copy });
-        let bridged = flight.bridged;
-        cx.made.push(Made { skb: copy, stage: Stage::Receive, steps: Vec::new(), bridged });
+    let heard = from.filter(|_| own.is_some() && local);
+    if let Some(port) = heard {
+        hear(cx, flight, bridge, port);
     }
     match (own, local, from) {
         (Some(port), _, _) => {
             let stage = Stage::BridgePort { bridge, port, local: sent_here };
-            if copies.is_empty() || heard { Next::Go(stage) } else { Next::After(stage) }
+            if copies.is_empty() || heard.is_some() { Next::Go(stage) } else { Next::After(stage) }
         }
         (None, true, Some(port)) => match up(flight, bridge, port) {
             Next::Go(stage) if !copies.is_empty() => Next::After(stage),
             next => next,
         },
-        (None, ..) => Next::End(End::dropped(DropCode::BridgeNoPort, Locus::Device(bridge))),
+        (None, ..) => Next::End(End::dropped(DropCode::BridgeNoFlood, Locus::Device(bridge))),
     }
 }
 

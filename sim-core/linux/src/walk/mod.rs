@@ -1,7 +1,7 @@
 //! The walk of a packet through a namespace: receive, route, deliver, forward, send.
 //!
 //! A packet goes from stage to stage ([`Stage`]) in a loop; nothing recurses. What the stack makes because of it (ICMP errors, resets, echo
-//! replies, ARP answers, copies that a bridge floods) is queued and walked after it.
+//! replies, ARP answers) is queued and walked after it; copies and redirects, which the kernel sends at once, are walked before it goes on.
 //!
 //! Models Linux 6.18, IPv4. Left out: early demux (it changes no decision that is modelled), IPsec, multicast routing, VLAN devices and VLAN
 //! filtering, tunnels, traffic control and XDP (a walk that meets one ends `Unknown`), TCP state machines behind a socket.
@@ -160,7 +160,7 @@ impl Walked {
 /// What is to be walked before anything else.
 enum Due {
     /// A packet that was made because of the packet of this number.
-    Made(u32, Made),
+    Made(u32, Box<Made>),
     /// The rest of the way of one that waited.
     Rest(Box<Walked>),
 }
@@ -255,10 +255,11 @@ pub fn walk<S: Sink>(
             }
             None => {
                 due.push(Due::Rest(Box::new(walked)));
-                due.extend(cx.made.drain(..).rev().map(|made| Due::Made(number, made)));
+                due.extend(cx.made.drain(..).rev().map(|made| Due::Made(number, Box::new(made))));
             }
         }
-        let next = due.pop().or_else(|| queue.pop_front().map(|(parent, made)| Due::Made(parent, made)));
+        let next =
+            due.pop().or_else(|| queue.pop_front().map(|(parent, made)| Due::Made(parent, Box::new(made))));
         walked = match next {
             None => return first,
             Some(Due::Rest(rest)) => {

@@ -534,6 +534,12 @@ fn bridges() {
     config.devices[5].port.isolated = true;
     config.devices[6].port.isolated = true;
     let mut run = Run::new(config);
+    // Nobody knows yet where it is, so it would be flooded.
+    let end = run.rx("p0", frame(mac(1, 7), udp(host, other, 1)));
+    assert_eq!(code(end), (Disposition::Dropped, Some(DropCode::BridgeNoFlood)));
+    let mut spoken = echo(other, "172.20.0.1");
+    spoken.set_mac_header(mac(0, 5), mac(1, 7));
+    run.rx("p1", spoken);
     let end = run.rx("p0", frame(mac(1, 7), udp(host, other, 1)));
     assert_eq!(code(end), (Disposition::Dropped, Some(DropCode::BridgeNoPort)));
 }
