@@ -8,6 +8,7 @@ mod input;
 mod kernel;
 mod output;
 mod render;
+mod side_by_side;
 mod test;
 mod trace;
 mod verify;

@@ -13,7 +13,7 @@ use crate::event::{At, EngineRun, EventVerdict, PacketRun, Question, ScenarioEve
 pub struct Difference {
     /// Position of the sent packet in the case.
     pub send: usize,
-    /// Position of the packet among those that came of it; none if it is about all of them.
+    /// Position of the packet among those that came of it, copies not counted ([`Compared`]); none if it is about all of them.
     pub packet: Option<usize>,
     /// What differs.
     pub what: What,
@@ -150,52 +150,82 @@ fn events_with_copies(packets: &[PacketRun]) -> Vec<Vec<ScenarioEvent>> {
     events
 }
 
-/// The packets with every copy put under what it is a copy of. Such a packet (it is marked in the second list) has no single end, so
-/// its disposition and reason say nothing; its frames are in the order of their devices.
-fn with_copies(send: &SendRun) -> (Vec<PacketRun>, Vec<bool>) {
-    let mut whole: Vec<PacketRun> = Vec::new();
-    let mut copied = Vec::new();
+/// A packet with its copies put under it: what of one engine is held against the other.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Whole {
+    /// Position of the packet itself among those of its send.
+    pub at: usize,
+    /// Positions of its copies, and of copies of these.
+    pub copies: Vec<usize>,
+    /// Its run, with the events of the copies where these were made and the frames of all, in the order of their devices. Where either engine made
+    /// copies of it it has no single end: there is no disposition and no reason.
+    pub run: PacketRun,
+}
+
+/// What is compared of one send, each engine's packets: two at the same position are held against each other.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Compared {
+    /// Of the left engine.
+    pub left: Vec<Whole>,
+    /// Of the right engine.
+    pub right: Vec<Whole>,
+}
+
+impl Compared {
+    /// What is compared of these two.
+    pub fn of(left: &SendRun, right: &SendRun) -> Compared {
+        let mut compared = Compared { left: with_copies(left), right: with_copies(right) };
+        let copied =
+            |wholes: &[Whole], at: usize| wholes.get(at).is_some_and(|whole| !whole.copies.is_empty());
+        for at in 0..compared.left.len().max(compared.right.len()) {
+            if copied(&compared.left, at) || copied(&compared.right, at) {
+                for whole in
+                    [&mut compared.left, &mut compared.right].into_iter().filter_map(|side| side.get_mut(at))
+                {
+                    whole.run.disposition = None;
+                    whole.run.kernel_reason = None;
+                }
+            }
+        }
+        compared
+    }
+}
+
+/// The packets with every copy put under what it is a copy of.
+fn with_copies(send: &SendRun) -> Vec<Whole> {
+    let mut whole: Vec<Whole> = Vec::new();
     // Where each packet of the send is in `whole`.
     let mut places: Vec<usize> = Vec::new();
-    for (packet, events) in send.packets.iter().zip(events_with_copies(&send.packets)) {
+    for (at, (packet, events)) in send.packets.iter().zip(events_with_copies(&send.packets)).enumerate() {
         let parent = packet.parent.and_then(|parent| places.get(parent as usize)).copied();
         let into = match parent {
             Some(parent) if packet.copy => parent,
             _ => {
                 places.push(whole.len());
-                whole.push(PacketRun { events, ..packet.clone() });
-                copied.push(false);
+                let run = PacketRun { events, ..packet.clone() };
+                whole.push(Whole { at, copies: Vec::new(), run });
                 continue;
             }
         };
         places.push(into);
         let original = &mut whole[into];
-        original.frames.extend(packet.frames.iter().cloned());
-        original.frames.sort_by(|a, b| a.dev.cmp(&b.dev));
-        copied[into] = true;
+        original.run.frames.extend(packet.frames.iter().cloned());
+        original.copies.push(at);
     }
-    for packet in &mut whole {
-        packet.frames.sort_by(|a, b| a.dev.cmp(&b.dev));
+    for whole in &mut whole {
+        whole.run.frames.sort_by(|a, b| a.dev.cmp(&b.dev));
     }
-    (whole, copied)
+    whole
 }
 
 fn compare_send(send: usize, left: &SendRun, right: &SendRun, differences: &mut Vec<Difference>) {
-    let ((mut left_packets, left_copied), (mut right_packets, right_copied)) =
-        (with_copies(left), with_copies(right));
-    for (at, packet) in left_packets.iter_mut().chain(&mut right_packets).enumerate() {
-        let at = if at < left_copied.len() { at } else { at - left_copied.len() };
-        if [&left_copied, &right_copied].iter().any(|copied| copied.get(at).copied().unwrap_or(false)) {
-            packet.disposition = None;
-            packet.kernel_reason = None;
-        }
-    }
+    let compared = Compared::of(left, right);
     let mut add = |packet, what| differences.push(Difference { send, packet, what });
-    if left_packets.len() != right_packets.len() {
-        add(None, What::Packets(left_packets.len(), right_packets.len()));
+    if compared.left.len() != compared.right.len() {
+        add(None, What::Packets(compared.left.len(), compared.right.len()));
     }
-    for (number, (left, right)) in left_packets.iter().zip(&right_packets).enumerate() {
-        compare_packet(left, right, &mut |what| add(Some(number), what));
+    for (number, (left, right)) in compared.left.iter().zip(&compared.right).enumerate() {
+        compare_packet(&left.run, &right.run, &mut |what| add(Some(number), what));
     }
     if let (Some(left), Some(right)) = (&left.questions, &right.questions)
         && left != right

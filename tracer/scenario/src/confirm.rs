@@ -42,7 +42,7 @@ pub enum Agreement {
 impl Confirmation {
     /// What it comes to.
     pub fn agreement(&self) -> Agreement {
-        if !self.differences.iter().all(|difference| self.only_unknown(difference)) {
+        if !self.differences.iter().all(|difference| self.is_only_unknown(difference)) {
             return Agreement::Differ;
         }
         if self.undecided().next().is_some() { Agreement::Unknown } else { Agreement::Agree }
@@ -54,7 +54,7 @@ impl Confirmation {
     }
 
     /// Whether a difference is no more than that the model stopped where it did not know, and the other engine went on.
-    fn only_unknown(&self, difference: &Difference) -> bool {
+    pub fn is_only_unknown(&self, difference: &Difference) -> bool {
         // What a packet left behind is not known to the packets after it either.
         let mut before = self.model.run.sends.iter().take(difference.send + 1);
         let known = matches!(&difference.what, What::Event(_, Some(event), _) if event.verdict != EventVerdict::Unknown);

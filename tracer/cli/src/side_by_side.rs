@@ -1,0 +1,187 @@
+//! Two engines' runs of one case as text: of every packet what was compared, and a `!` where a difference was found.
+
+use std::fmt::Write as _;
+
+use pktwalk_report::SendRecord;
+use pktwalk_report::flow::packet_line;
+use pktwalk_scenario::compare::{Compared, Difference, What, Whole};
+use pktwalk_scenario::confirm::{Agreement, Confirmation};
+use pktwalk_scenario::event::{FrameOut, PacketRun, ScenarioEvent};
+
+use crate::exit::Exit;
+
+/// One backend's runs in text, and what they come to.
+pub fn side_by_side(confirmation: &Confirmation) -> (String, Exit) {
+    let mut text = String::new();
+    let on =
+        confirmation.backend.map_or("rules as given".to_owned(), |backend| format!("rules on {backend}"));
+    let release = confirmation.other.kernel.as_deref().unwrap_or("unknown release");
+    let unknown = if confirmation.differences.iter().any(|each| confirmation.is_only_unknown(each)) {
+        ", ? the model does not know"
+    } else {
+        ""
+    };
+    let _ = writeln!(text, "kernel {release}, {on}; = both saw it, ! they differ{unknown}\n");
+    if let Some(backend) = confirmation.left_out {
+        let _ = writeln!(text, "tables of {backend} hold no rules: they are left out\n");
+    }
+    for gap in &confirmation.other.gaps {
+        let _ = writeln!(text, "not confirmed: {gap}\n");
+    }
+    let mut events = 0;
+    let sends = confirmation.model.run.sends.iter().zip(&confirmation.other.sends);
+    for (number, (model, kernel)) in sends.enumerate() {
+        let record = model.record.as_ref();
+        let Compared { left, right } = Compared::of(model, kernel);
+        for at in 0..left.len().max(right.len()) {
+            let start = left.get(at).map(|whole| started(record, whole.at));
+            if at == 0 {
+                // By its number in a capture, if it is of one.
+                let called = record.map_or(number + 1, |record| record.number as usize);
+                let _ = writeln!(text, "packet {called}: {}", start.unwrap_or_default());
+            } else {
+                let start = start.unwrap_or_else(|| "not on the model".to_owned());
+                let _ = writeln!(text, "  because of it: {start}");
+            }
+            match (left.get(at), right.get(at)) {
+                (Some(whole), Some(kernel)) => {
+                    let here = Here { confirmation, send: number, packet: at };
+                    events += here.both(&mut text, whole, kernel);
+                    for copy in &whole.copies {
+                        let end = model.packets.get(*copy).and_then(ended).unwrap_or_default();
+                        let _ = writeln!(text, "     with its copy {}: {end}", started(record, *copy));
+                    }
+                }
+                // That they are not equally many is a difference of the whole.
+                (Some(alone), None) => one(&mut text, "model", alone),
+                (None, Some(alone)) => one(&mut text, "kernel", alone),
+                (None, None) => {}
+            }
+        }
+        for difference in confirmation.differences.iter().filter(|d| d.send == number && d.packet.is_none()) {
+            let _ = writeln!(text, "  {}  (model | kernel) {difference}", mark(confirmation, difference));
+        }
+    }
+    let packets = confirmation.model.run.sends.len();
+    let so_far = format!("{}, {}", count(packets, "packet"), count(events, "event"));
+    let exit = match confirmation.agreement() {
+        Agreement::Agree => {
+            let _ = writeln!(text, "\nAGREE  {so_far}, {on}, kernel {release}");
+            Exit::Ok
+        }
+        Agreement::Unknown => {
+            let _ = writeln!(text, "\nUNKNOWN  {so_far}, {on}, kernel {release}");
+            let _ = writeln!(
+                text,
+                "as far as the model knows they agree, but it does not know what becomes of a packet: see pktwalk trace"
+            );
+            Exit::Unknown
+        }
+        Agreement::Differ => {
+            let differences = count(confirmation.differences.len(), "difference");
+            let _ = writeln!(text, "\nDIFFER  {differences}, {on}, kernel {release}");
+            if let Some(first) = confirmation.differences.first() {
+                let _ = writeln!(text, "first (model | kernel): {first}");
+            }
+            if confirmation.undecided().next().is_none() {
+                Exit::Bad
+            } else {
+                let _ = writeln!(text, "the model does not know what becomes of a packet: see pktwalk trace");
+                Exit::Unknown
+            }
+        }
+    };
+    (text, exit)
+}
+
+/// `1 packet`, `2 packets`.
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A packet of the model as it started.
+fn started(record: Option<&SendRecord>, at: usize) -> String {
+    let packet = record.and_then(|record| record.request.packets.get(at));
+    packet.map(|packet| packet_line(&packet.start)).unwrap_or_default()
+}
+
+/// How the model says that a packet ended.
+fn ended(packet: &PacketRun) -> Option<String> {
+    let code = packet.code.map(|code| format!(" {code}")).unwrap_or_default();
+    packet.disposition.map(|disposition| format!("{}{code}", disposition.name()))
+}
+
+fn out(frame: &FrameOut) -> String {
+    format!("out by {}: {}", frame.dev, packet_line(&frame.packet))
+}
+
+/// What stands before a difference: nothing is wrong where the model only does not know.
+fn mark(confirmation: &Confirmation, difference: &Difference) -> char {
+    if confirmation.is_only_unknown(difference) { '?' } else { '!' }
+}
+
+/// A packet that only one engine saw.
+fn one(text: &mut String, who: &str, alone: &Whole) {
+    for event in &alone.run.events {
+        let _ = writeln!(text, "     {who}: {event}");
+    }
+    for frame in &alone.run.frames {
+        let _ = writeln!(text, "     {who}: {}", out(frame));
+    }
+}
+
+/// One packet of both engines.
+struct Here<'a> {
+    confirmation: &'a Confirmation,
+    send: usize,
+    packet: usize,
+}
+
+impl Here<'_> {
+    fn differences(&self) -> impl Iterator<Item = &Difference> {
+        let here =
+            |difference: &&Difference| (difference.send, difference.packet) == (self.send, Some(self.packet));
+        self.confirmation.differences.iter().filter(here)
+    }
+
+    /// The events up to the first that differs, the frames and the end; how many events were the same.
+    fn both(&self, text: &mut String, model: &Whole, kernel: &Whole) -> usize {
+        let event = self.differences().find_map(|difference| match &difference.what {
+            What::Event(at, left, right) => Some((difference, *at, left, right)),
+            _ => None,
+        });
+        let same = event.map_or(model.run.events.len(), |(_, at, ..)| at);
+        for event in model.run.events.iter().take(same) {
+            let _ = writeln!(text, "  =  {event}");
+        }
+        if let Some((difference, _, left, right)) = event {
+            let show = |event: &Option<Box<ScenarioEvent>>| {
+                event.as_ref().map_or_else(|| "nothing more".to_owned(), ToString::to_string)
+            };
+            let _ = writeln!(text, "  {}  model:  {}", mark(self.confirmation, difference), show(left));
+            let _ = writeln!(text, "     kernel: {}", show(right));
+        }
+        let frames = self.differences().any(|difference| {
+            matches!(difference.what, What::Frames(..) | What::FrameBytes(..) | What::LinkHeader(..))
+        });
+        if !frames {
+            for frame in &model.run.frames {
+                let _ = writeln!(text, "  =  {}", out(frame));
+            }
+        }
+        let sent = self.confirmation.model.run.sends.get(self.send);
+        if let Some(end) = sent.and_then(|send| send.packets.get(model.at)).and_then(ended) {
+            // The kernel does not always tell; of a packet that was copied never.
+            let told = model.run.disposition.is_some() && kernel.run.disposition == model.run.disposition;
+            let _ = writeln!(text, "  {}  {end}", if told { '=' } else { ' ' });
+        }
+        for difference in self.differences().filter(|each| !matches!(each.what, What::Event(..))) {
+            let _ =
+                writeln!(text, "  {}  (model | kernel) {difference}", mark(self.confirmation, difference));
+        }
+        same
+    }
+}
+
+#[cfg(test)]
+mod tests;
