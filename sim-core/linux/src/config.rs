@@ -17,6 +17,10 @@ use crate::ids::{OriginId, SourceLine};
 use crate::ipset::IpSet;
 use crate::iptables::ast::SaveFile;
 
+mod stacked;
+
+pub use stacked::Takes;
+
 /// Everything known of one network namespace.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct NetNsConfig {
@@ -133,6 +137,20 @@ pub enum UnmodelledPoint {
     Tx(String),
     /// On delivery to this UDP port: the kernel's own socket of a tunnel.
     Udp(u16),
+    /// On receipt at the device of name `on`, for the frames that a device which stands on it takes.
+    Stacked {
+        /// The device below.
+        on: String,
+        /// Which frames.
+        takes: Takes,
+    },
+    /// On receipt at the device of name `on`: the device of name `by`, which stands on it, gets a copy of frames to many.
+    Copies {
+        /// The device below.
+        on: String,
+        /// The stacked device, of the same namespace.
+        by: String,
+    },
     /// Anywhere: no walk through this namespace can be trusted.
     Everywhere,
 }

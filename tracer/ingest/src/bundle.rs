@@ -18,6 +18,7 @@ use crate::conntrack::{self, CtLine};
 use crate::raw_sockets::Listing;
 use crate::reader::Reader;
 use crate::source::Source;
+use crate::stacked::{self, Stacked};
 use crate::{devices, neigh, other, raw_sockets, routes, rules, sockets, sysctl};
 
 /// Why a bundle cannot be read at all.
@@ -208,14 +209,20 @@ fn read(mut source: Source<'_>, label: &str, stem: &str) -> io::Result<Option<Bu
         return Ok(None);
     }
     let mut node = NodeInfo::default();
-    let host = NetNsReader::new(&mut source, label, "", "").read(&mut node, None);
+    let (mut host, stacked) = NetNsReader::new(&mut source, label, "", "").read(&mut node, None);
+    let mut elsewhere = vec![stacked];
     let mut netns = Vec::with_capacity(names.len());
     for name in names {
         let mut own = NodeInfo::default();
         let prefix = format!("netns/{name}/");
-        netns.push(
-            NetNsReader::new(&mut source, label, &prefix, &name).read(&mut own, node.backend.as_deref()),
-        );
+        let (ns, stacked) =
+            NetNsReader::new(&mut source, label, &prefix, &name).read(&mut own, node.backend.as_deref());
+        netns.push(ns);
+        elsewhere.push(stacked);
+    }
+    let mut all: Vec<&mut NetNsBundle> = std::iter::once(&mut host).chain(&mut netns).collect();
+    for (from, stacked) in elsewhere.iter().enumerate() {
+        stacked::elsewhere(&mut all, from, stacked);
     }
     let name = node.name.clone().unwrap_or_else(|| stem.to_owned());
     Ok(Some(Bundle { name, node, host, netns }))
@@ -229,13 +236,23 @@ struct NetNsReader<'s, 'a> {
     remarks: Remarks,
     /// What the tools say that they do not print, and where.
     unprinted: Vec<(Lost, SourceLine)>,
+    /// What stands on devices of other namespaces.
+    stacked: Vec<Stacked>,
 }
 
 impl<'s, 'a> NetNsReader<'s, 'a> {
     fn new(source: &'s mut Source<'a>, label: &'s str, prefix: &'s str, name: &str) -> NetNsReader<'s, 'a> {
         let mut ns = NetNsBundle::default();
         ns.config.name = name.to_owned();
-        NetNsReader { source, label, prefix, ns, remarks: Remarks::default(), unprinted: Vec::new() }
+        NetNsReader {
+            source,
+            label,
+            prefix,
+            ns,
+            remarks: Remarks::default(),
+            unprinted: Vec::new(),
+            stacked: Vec::new(),
+        }
     }
 
     /// A file's content, if it is there. It gets its number then.
@@ -295,10 +312,15 @@ impl<'s, 'a> NetNsReader<'s, 'a> {
         }
     }
 
-    fn read(mut self, node: &mut NodeInfo, outer_backend: Option<&str>) -> NetNsBundle {
+    /// The namespace, and what of it stands on devices of others.
+    fn read(mut self, node: &mut NodeInfo, outer_backend: Option<&str>) -> (NetNsBundle, Vec<Stacked>) {
         let _ = self.with("node.yaml", |reader, text| node_info(reader, text, node));
-        let links = self.with("ip-link.json", devices::links);
-        let addrs = self.with("ip-addr.json", |reader, text| devices::addresses(reader, text, links));
+        let mut stacked = Vec::new();
+        let links = self.with("ip-link.json", |reader, text| stacked.extend(devices::links(reader, text)));
+        let addrs = self.with("ip-addr.json", |reader, text| {
+            stacked.extend(devices::addresses(reader, text, links));
+        });
+        self.stacked = stacked::here(&mut self.ns.config, stacked);
         self.missing(links || addrs, MissingState::Devices);
 
         let mut nexthops = routes::NexthopObjects::default();
@@ -367,7 +389,7 @@ impl<'s, 'a> NetNsReader<'s, 'a> {
         self.ns.diagnostics = self.remarks.finish(0);
         self.ns.config.missing.sort();
         self.ns.config.missing.dedup();
-        self.ns
+        (self.ns, self.stacked)
     }
 
     /// One iptables-save file. Its backend: what its name says, else `node.yaml`, else its header, else an assumption.

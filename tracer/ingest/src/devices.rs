@@ -9,6 +9,7 @@ use pktwalk_packet::MacAddr;
 
 use crate::json::{self, Object};
 use crate::reader::Reader;
+use crate::stacked::{self, Stacked};
 
 /// `aa:bb:cc:dd:ee:ff`.
 pub(crate) fn mac(text: &str) -> Option<MacAddr> {
@@ -49,10 +50,11 @@ fn names(file: u32, text: &[u8]) -> Names {
     names
 }
 
-/// Devices of `ip -d -j link`.
-pub(crate) fn links(reader: &mut Reader<'_>, text: &[u8]) {
+/// Devices of `ip -d -j link`, and what stands on what.
+pub(crate) fn links(reader: &mut Reader<'_>, text: &[u8]) -> Vec<Stacked> {
     let names = names(reader.file, text);
     let mut seen = HashSet::new();
+    let mut stacked = Vec::new();
     json::objects(reader, text, |reader, object| {
         let object = &object;
         let Some(device) = device(reader, object, &names, true) else { return };
@@ -72,9 +74,11 @@ pub(crate) fn links(reader: &mut Reader<'_>, text: &[u8]) {
             reader.unmodelled(object.line, what, UnmodelledPoint::Rx(device.name.clone()));
         }
         udp_tunnel(reader, object, &device);
+        stacked.extend(stacked::of(reader, object, &device));
         reader.config.devices.push(device);
     });
     reader.config.devices.sort_by_key(|device| device.ifindex);
+    stacked
 }
 
 /// The kernel itself takes what comes to the UDP port of a tunnel, though `ss` lists a socket there.
@@ -89,8 +93,9 @@ fn udp_tunnel(reader: &mut Reader<'_>, object: &Object, device: &Device) {
 }
 
 /// Addresses of `ip -j addr`; devices too, where `ip-link.json` was not there (`have_links` false).
-pub(crate) fn addresses(reader: &mut Reader<'_>, text: &[u8], have_links: bool) {
+pub(crate) fn addresses(reader: &mut Reader<'_>, text: &[u8], have_links: bool) -> Vec<Stacked> {
     let names = names(reader.file, text);
+    let mut stacked = Vec::new();
     // Where each device stands.
     let devices = reader.config.devices.iter().enumerate();
     let mut places: HashMap<String, usize> = devices.map(|(at, device)| (device.name.clone(), at)).collect();
@@ -107,6 +112,7 @@ pub(crate) fn addresses(reader: &mut Reader<'_>, text: &[u8], have_links: bool) 
             // A plain `ip addr` does not say what kind a device is.
             let Some(device) = device(reader, object, &names, object.has("linkinfo")) else { return };
             places.insert(name.clone(), reader.config.devices.len());
+            stacked.extend(stacked::of(reader, object, &device));
             reader.config.devices.push(device);
         }
         let mut found = Vec::new();
@@ -126,6 +132,7 @@ pub(crate) fn addresses(reader: &mut Reader<'_>, text: &[u8], have_links: bool) 
         }
     });
     reader.config.devices.sort_by_key(|device| device.ifindex);
+    stacked
 }
 
 fn address(reader: &mut Reader<'_>, info: &Object) -> Result<Address, String> {
@@ -236,7 +243,9 @@ fn kind(
             }
         }
         (_, Some(other)) => DeviceKind::Other(other.to_owned()),
-        ("ether", None) if detailed => DeviceKind::Physical,
+        ("ether", None) if detailed && !object.has("link") && !object.has("link_index") => {
+            DeviceKind::Physical
+        }
         ("ether", None) => {
             // No `-d`, so no kind; a peer in another namespace is what a veth shows.
             if peer_netns.is_some() {

@@ -36,6 +36,7 @@ mod routes;
 mod rules;
 mod sockets;
 mod source;
+mod stacked;
 mod sysctl;
 mod write;
 

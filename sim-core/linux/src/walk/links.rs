@@ -7,7 +7,10 @@ use std::net::IpAddr;
 use pktwalk_packet::MacAddr;
 use rustc_hash::FxHashMap;
 
-use crate::config::{DeviceKind, MissingState, NetNsConfig, NudState, Socket, UnmodelledPoint};
+use super::stacked::Stacked;
+use crate::config::{
+    DeviceKind, MissingState, NetNsConfig, NudState, Socket, UnmodelledPoint, UnmodelledState,
+};
 use crate::diag::Diagnostic;
 use crate::ids::DevId;
 use crate::reason::Because;
@@ -51,6 +54,8 @@ pub struct Links {
     /// UDP ports that are not a process's.
     udp_unmodelled: BTreeMap<u16, u32>,
     tx_unmodelled: Vec<Option<u32>>,
+    /// What stands on devices.
+    pub(super) stacked: Stacked,
     everywhere: Option<u32>,
     neighbours: FxHashMap<(DevId, u32), NeighEntry>,
     /// For each device, the hardware address of the first gateway behind it that is a known neighbour.
@@ -115,6 +120,10 @@ fn socket(index: usize, socket: &Socket, devs: &BTreeMap<String, DevId>) -> Opti
     })
 }
 
+fn not_known(state: &UnmodelledState) -> Diagnostic {
+    Diagnostic::warning(state.source, format!("{} is at a device that is not known", state.what))
+}
+
 impl Links {
     pub(crate) fn compile(
         config: &NetNsConfig,
@@ -142,6 +151,20 @@ impl Links {
                     links.udp_unmodelled.entry(*port).or_insert(position);
                     continue;
                 }
+                UnmodelledPoint::Stacked { on, takes } => {
+                    match devs.get(on) {
+                        Some(&dev) => links.stacked.add(dev, position, takes.clone()),
+                        None => diagnostics.push(not_known(state)),
+                    }
+                    continue;
+                }
+                UnmodelledPoint::Copies { on, by } => {
+                    match (devs.get(on), devs.get(by)) {
+                        (Some(&dev), Some(&by)) => links.stacked.add_copy(dev, by),
+                        _ => diagnostics.push(not_known(state)),
+                    }
+                    continue;
+                }
                 UnmodelledPoint::Everywhere => Some(&mut links.everywhere),
                 UnmodelledPoint::Rx(name) => {
                     devs.get(name).and_then(|dev| links.rx_unmodelled.get_mut(dev.index()))
@@ -152,10 +175,7 @@ impl Links {
             };
             match slot {
                 Some(slot) => *slot = slot.or(Some(position)),
-                None => diagnostics.push(Diagnostic::warning(
-                    state.source,
-                    format!("{} is at a device that is not known", state.what),
-                )),
+                None => diagnostics.push(not_known(state)),
             }
         }
         links.compile_neighbours(config, devs, diagnostics);

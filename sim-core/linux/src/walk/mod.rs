@@ -19,6 +19,7 @@ mod output;
 mod reject;
 mod rx;
 mod socket;
+mod stacked;
 #[cfg(test)]
 mod tests;
 mod xmit;

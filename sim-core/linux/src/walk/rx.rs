@@ -2,7 +2,7 @@
 
 use pktwalk_packet::{EtherType, Ipv4Fields, MacAddr, Packet, checksum};
 
-use super::{Flight, Next, Stage, bridge, input, options};
+use super::{Flight, Next, Stage, bridge, input, options, stacked};
 use crate::config::DeviceKind;
 use crate::hook::Hook;
 use crate::ids::DevId;
@@ -14,11 +14,11 @@ use crate::skb::Skb;
 use crate::trace::{Sink, Step};
 
 /// What stands in the Ethernet header of a frame with a service VLAN tag.
-const SERVICE_VLAN: EtherType = EtherType(0x88a8);
+pub(super) const SERVICE_VLAN: EtherType = EtherType(0x88a8);
 
 /// `packet` as it comes in by `dev`. One without a link-layer header gets the header that its neighbour on that link would give it: from the
 /// address of the source if that is a neighbour, else of the link's gateway, else a made-up one; to the device, or behind a bridge port to the
-/// bridge, or to the host beside it that has the destination. ARP comes from the sender that it names, to everybody if it asks. Devices that have no
+/// bridge, or to the host beside it that has the destination, or to the macvlan on it that has it. ARP comes from the sender that it names, to everybody if it asks. Devices that have no
 /// such header, and bytes that are neither, are left alone: they count as addressed to this host.
 pub fn as_neighbour(ns: &NetNs, dev: DevId, packet: &mut Packet) {
     let Some(device) = ns.config.devices.get(dev.index()) else { return };
@@ -44,7 +44,7 @@ pub fn as_neighbour(ns: &NetNs, dev: DevId, packet: &mut Packet) {
         // Directed broadcast of a subnet of ours.
         dst if ns.fib.is_broadcast(dst, l3_dev) => MacAddr::BROADCAST,
         dst if l3_dev != dev => known(dst).or(ns.device(l3_dev).mac).unwrap_or(own),
-        _ => own,
+        dst => links.stacked.mac_of(dev, dst).unwrap_or(own),
     };
     let made_up = MacAddr([0x02, 0, 0, 0, 0xff, 0xfe]);
     let src = known(ip.src).or(links.gateway_mac(l3_dev)).unwrap_or(made_up);
@@ -105,6 +105,10 @@ pub(super) fn receive<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next 
     if flight.skb.in_port.is_none() && flight.skb.dst.is_none() {
         flight.skb.pkt_type = pkt_type(cx, dev, &flight.skb.packet);
     }
+    if let Some(because) = cx.ns.links.stacked.takes(dev, &flight.skb.packet) {
+        return Next::unknown(because);
+    }
+    stacked::copies(cx, flight, dev);
     if let Some(master) = cx.ns.links.other_master(dev) {
         return Next::unknown(Because::Device(master));
     }
@@ -120,23 +124,27 @@ pub(super) fn receive<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next 
 pub(super) fn to_protocol(flight: &mut Flight, dev: DevId) -> Next {
     let skb = &mut flight.skb;
     let truncated = Next::End(End::dropped(DropCode::Truncated, Locus::Subsystem("skb_vlan_untag")));
-    // The outermost tag only: `__netif_receive_skb_core` takes it off and, as there is no device for its VLAN, a frame with a VLAN other than
-    // 0 is somebody else's from there on.
-    if matches!(skb.packet.ethertype(), EtherType::VLAN | SERVICE_VLAN) && skb.packet.mac_header().is_some() {
+    // The outermost tag, and those behind it as long as they say VLAN 0: `__netif_receive_skb_core` takes them off and, as there is no device for
+    // its VLAN, a frame with a VLAN other than 0 is somebody else's from there on.
+    while matches!(skb.packet.ethertype(), EtherType::VLAN | SERVICE_VLAN)
+        && skb.packet.mac_header().is_some()
+    {
         let l3 = skb.packet.l3();
         let [first, second, ..] = *l3 else { return truncated };
         if l3.len() < 4 {
             return truncated;
         }
-        if u16::from_be_bytes([first, second]) & 0x0fff != 0 {
-            skb.pkt_type = PktType::OtherHost;
-        }
+        let other = u16::from_be_bytes([first, second]) & 0x0fff != 0;
         let mut bytes = skb.packet.bytes().to_vec();
         bytes.drain(12..16);
         let missing = skb.packet.missing();
         let Some(untagged) = Packet::from_ethernet(bytes) else { return truncated };
         skb.packet = untagged.with_missing(missing);
         skb.reparse();
+        if other {
+            skb.pkt_type = PktType::OtherHost;
+            break;
+        }
     }
     match skb.packet.ethertype() {
         EtherType::IPV4 => Next::Go(Stage::Ip),
