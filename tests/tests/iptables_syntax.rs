@@ -12,7 +12,7 @@ use pktwalk_linux::diag::Severity;
 use pktwalk_linux::hook::{Backend, Family};
 use pktwalk_linux::iptables::{self, ast::SaveFile};
 use pktwalk_live::fuzz::{rng::Rng, rules};
-use pktwalk_tests::skip_unprivileged;
+use pktwalk_skip::skip_unprivileged;
 
 const BACKENDS: [&str; 2] = ["legacy", "nft"];
 

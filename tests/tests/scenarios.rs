@@ -9,7 +9,8 @@ use pktwalk_scenario::case::Case;
 use pktwalk_scenario::confirm::{Backends, Judge};
 use pktwalk_scenario::file::Live;
 use pktwalk_scenario::runner::{self, RunOptions, Scenario};
-use pktwalk_tests::{repo_root, skip_unprivileged};
+use pktwalk_skip::skip_unprivileged;
+use pktwalk_tests::repo_root;
 
 fn all() -> Vec<Scenario> {
     let folders: Vec<PathBuf> = runner::find(&repo_root().join("scenarios")).expect("scenarios can be read");
@@ -25,7 +26,9 @@ fn run(scenarios: &[Scenario], options: RunOptions, mut kernel: Option<&mut Judg
         let kernel = kernel.as_mut().map(|kernel| &mut **kernel as &mut Judge<'_>);
         match runner::run(scenario, options, kernel) {
             Ok(outcome) => {
-                failed.extend(outcome.failures.iter().map(|line| format!("{}: {line}", scenario.case.name)));
+                // What the kernel could not confirm counts as well.
+                let lines = outcome.failures.iter().chain(&outcome.unknown);
+                failed.extend(lines.map(|line| format!("{}: {line}", scenario.case.name)));
             }
             Err(error) => failed.push(format!("{}: {error}", scenario.case.name)),
         }

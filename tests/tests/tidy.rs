@@ -9,7 +9,7 @@ use pktwalk_tests::repo_root;
 
 /// The layers, lowest first. A crate may depend on crates of lower layers only, never on one of its own.
 const LAYERS: &[&[&str]] = &[
-    &["pktwalk-packet"],
+    &["pktwalk-packet", "pktwalk-skip"],
     &["pktwalk-linux"],
     &["pktwalk-ingest", "pktwalk-capture", "pktwalk-report"],
     &["pktwalk-scenario"],
@@ -127,6 +127,18 @@ fn unsafe_code_stays_in_live() {
         }
         let text = fs::read_to_string(&file).expect("source is UTF-8");
         assert!(!text.contains("unsafe {"), "{}: unsafe belongs in tracer/live", file.display());
+    }
+}
+
+#[test]
+fn every_skip_goes_through_one_helper() {
+    let mut files = Vec::new();
+    rust_files(&repo_root(), &mut files);
+    for file in files.iter().filter(|file| !file.ends_with("tests/skip/src/lib.rs")) {
+        let text = fs::read_to_string(file).expect("source is UTF-8");
+        for word in [concat!("REQUIRE_", "PRIVILEGED"), concat!("SKIP", "PED")] {
+            assert!(!text.contains(word), "{}: skips go through pktwalk_skip", file.display());
+        }
     }
 }
 

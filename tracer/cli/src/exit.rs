@@ -13,7 +13,7 @@ pub enum Exit {
     Bad = 1,
     /// Wrong usage, unreadable input, a missing tool or privilege.
     Usage = 2,
-    /// What became of a packet is not known.
+    /// What became of a packet is not known, or the kernel could not confirm it.
     Unknown = 3,
     /// A bug.
     Internal = 4,

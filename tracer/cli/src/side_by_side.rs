@@ -77,6 +77,14 @@ pub fn side_by_side(confirmation: &Confirmation) -> (String, Exit) {
             );
             Exit::Unknown
         }
+        Agreement::Unconfirmed => {
+            let _ = writeln!(text, "\nNOT CONFIRMED  {so_far}, {on}, kernel {release}");
+            let _ = writeln!(
+                text,
+                "no difference was seen, but the kernel did not run, or did not show, all of it: see above"
+            );
+            Exit::Unknown
+        }
         Agreement::Differ => {
             let differences = count(confirmation.differences.len(), "difference");
             let _ = writeln!(text, "\nDIFFER  {differences}, {on}, kernel {release}");

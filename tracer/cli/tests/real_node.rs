@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use pktwalk_capture::{CapturedFrame, LinkType, write_pcap};
 use pktwalk_packet::checksum::{finish, pseudo_header};
 use pktwalk_packet::spec;
+use pktwalk_skip::skip_unprivileged;
 
 const LINK: &str = concat!(
     r#"[{"ifindex":1,"ifname":"lo","flags":["LOOPBACK","UP","LOWER_UP"],"mtu":65536,"link_type":"loopback","address":"00:00:00:00:00:00"},"#,
@@ -207,16 +208,23 @@ fn captures_hold_both_directions_and_unfinished_checksums() {
 }
 
 #[test]
+fn copies_stand_beside_what_the_kernel_saw_of_them() {
+    if skip_unprivileged("copies_stand_beside_what_the_kernel_saw_of_them") {
+        return;
+    }
+    for folder in ["50-local/heard-by-its-sender", "60-bridge/promiscuous", "40-routing/redirect"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios").join(folder);
+        let (code, text) = run(&["verify", &folder.display().to_string()]);
+        assert_eq!(code, 0, "{text}");
+        assert!(text.contains("AGREE "), "{text}");
+        // The legend's own is none.
+        assert_eq!(text.matches('!').count(), 1, "{text}");
+    }
+}
+
+#[test]
 fn the_kernel_agrees_on_such_a_node() {
-    let works = |program: &str, args: &[&str]| {
-        let output = Command::new(program).args(args).stdin(Stdio::null()).output();
-        output.is_ok_and(|output| output.status.success())
-    };
-    let tools = ["iptables-nft", "iptables-legacy", "ip"].iter().all(|tool| works(tool, &["-V"]));
-    if !tools || !works("unshare", &["-n", "true"]) {
-        let required = std::env::var("PKTWALK_REQUIRE_PRIVILEGED").as_deref() == Ok("1");
-        assert!(!required, "the_kernel_agrees_on_such_a_node must run on this machine");
-        eprintln!("SKIPPED the_kernel_agrees_on_such_a_node: it needs root and the real tools");
+    if skip_unprivileged("the_kernel_agrees_on_such_a_node") {
         return;
     }
     let node = node("kernel");

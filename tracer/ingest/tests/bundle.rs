@@ -6,10 +6,11 @@ mod common;
 
 use std::path::Path;
 
-use common::{Rng, in_namespace, skip};
+use common::{Rng, in_namespace};
 use pktwalk_ingest::{Bundle, demo_bundle, read_bundle, read_files, write_bundle};
 use pktwalk_linux::config::{DeviceKind, MissingState, NetNsConfig, NudState, RouteType, RoutingAction};
 use pktwalk_linux::ids::SourceLine;
+use pktwalk_skip::skip_unprivileged;
 
 /// What the test makes: every kind of thing that a reader reads.
 const WORLD: &str = r#"
@@ -93,7 +94,7 @@ fn world() -> (tempfile::TempDir, Bundle) {
 
 #[test]
 fn a_real_world_is_read_back() {
-    if skip("a_real_world_is_read_back") {
+    if skip_unprivileged("a_real_world_is_read_back") {
         return;
     }
     let (dir, bundle) = world();
@@ -273,7 +274,7 @@ fn written_again(bundle: &Bundle) {
 #[test]
 fn what_is_written_is_read_again() {
     written_again(&demo_bundle());
-    if !skip("what_is_written_is_read_again, of a real world") {
+    if !skip_unprivileged("what_is_written_is_read_again, of a real world") {
         written_again(&world().1);
     }
 }
@@ -332,7 +333,7 @@ fn samples() -> Vec<(String, Vec<u8>)> {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/demo/bundle");
     let mut folders = vec![demo];
     let kept;
-    if !skip("samples of a real world") {
+    if !skip_unprivileged("samples of a real world") {
         kept = in_namespace(&[], WORLD).0;
         folders.push(kept.path().join("bundle"));
     }

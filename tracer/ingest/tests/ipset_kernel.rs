@@ -7,13 +7,14 @@ mod common;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use common::{Rng, in_namespace, skip};
+use common::{Rng, in_namespace};
 use pktwalk_linux::config::NetNsConfig;
 use pktwalk_linux::ids::SetId;
 use pktwalk_linux::ipset::{self, CompiledSets, SetType};
 use pktwalk_linux::iptables::ast::{SetDir, SetMatch};
 use pktwalk_linux::skb::Skb;
 use pktwalk_packet::{EtherType, Ipv4Fields, Packet};
+use pktwalk_skip::skip_unprivileged;
 
 const ADDRS: [&str; 8] =
     ["10.0.0.1", "10.0.0.2", "10.0.1.7", "10.0.3.255", "10.9.0.1", "192.168.0.1", "10.0.0.129", "172.16.4.4"];
@@ -98,7 +99,7 @@ fn essence(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn sets_are_what_the_kernel_makes_of_them() {
-    if skip("sets_are_what_the_kernel_makes_of_them") {
+    if skip_unprivileged("sets_are_what_the_kernel_makes_of_them") {
         return;
     }
     let mut rng = Rng(0x5eed);
@@ -204,7 +205,7 @@ fn sets_are_what_the_kernel_makes_of_them() {
 /// The kernel's own match, on packets: flags and dimensions, families, `!`, `--return-nomatch`, counters of a set that has none.
 #[test]
 fn rules_see_sets_as_the_kernel_does() {
-    if skip("rules_see_sets_as_the_kernel_does") {
+    if skip_unprivileged("rules_see_sets_as_the_kernel_does") {
         return;
     }
     let sets = "\

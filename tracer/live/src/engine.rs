@@ -99,15 +99,16 @@ impl KernelEngine {
         self.ask(case, Worlds::New)
     }
 
-    /// As [`Engine::run`], with what a replay needs.
+    /// As [`Engine::run`], with what a replay needs. What could not be brought about or seen is tried again in a new world: gaps that are left are
+    /// those of that one.
     ///
     /// # Errors
     /// As there.
     pub fn run_for_replay(&mut self, case: &Case) -> Result<KernelRun, EngineError> {
-        self.ask(case, self.worlds)
+        whole(self.worlds, |worlds| self.ask(case, worlds))
     }
 
-    fn ask(&mut self, case: &Case, worlds: Worlds) -> Result<KernelRun, EngineError> {
+    fn ask(&self, case: &Case, worlds: Worlds) -> Result<KernelRun, EngineError> {
         let mut case = case.clone();
         case.remarks.clear();
         if let Some(backend) = self.backend {
@@ -119,6 +120,12 @@ impl KernelEngine {
         requests.send(Request { case: Box::new(case), worlds, answer }).map_err(|_| gone())?;
         wait.recv().map_err(|_| gone())?
     }
+}
+
+/// A run without gaps, if a new world gives one.
+fn whole(worlds: Worlds, mut ask: impl FnMut(Worlds) -> Answer) -> Answer {
+    let done = ask(worlds)?;
+    if done.run.gaps.is_empty() || worlds == Worlds::New { Ok(done) } else { ask(Worlds::New) }
 }
 
 impl Engine for KernelEngine {
@@ -153,12 +160,14 @@ fn serve(inbox: &Receiver<Request>, number: u32) {
         }
     };
     let lock_path = lock.path();
-    let (mut perf, sink, blind) = match open_eyes() {
-        Ok((perf, sink)) => (Some(perf), Some(sink), None),
-        Err(error) => (None, None, Some(format!("not seen: why packets were freed ({error})"))),
-    };
+    let (mut perf, mut sink, mut blind) = eyes();
     let mut worlds: Vec<World> = Vec::new();
     while let Ok(request) = inbox.recv() {
+        if blind.is_some() && request.worlds == Worlds::New {
+            // It may be the machine's state that kept them shut. Worlds that stand have no program at their other ends.
+            (perf, sink, blind) = eyes();
+            worlds.clear();
+        }
         let mut done = run(&request, &mut worlds, &mut perf, sink.as_ref(), &lock_path);
         if let Ok(done) = &mut done {
             done.run.gaps.extend(blind.clone());
@@ -168,6 +177,14 @@ fn serve(inbox: &Receiver<Request>, number: u32) {
             worlds.clear();
         }
         let _ = request.answer.send(done);
+    }
+}
+
+/// What [`open_eyes`] opens, or what is not seen without.
+fn eyes() -> (Option<Perf>, Option<OwnedFd>, Option<String>) {
+    match open_eyes() {
+        Ok((perf, sink)) => (Some(perf), Some(sink), None),
+        Err(error) => (None, None, Some(format!("not seen: why packets were freed ({error})"))),
     }
 }
 
@@ -285,4 +302,34 @@ fn send_all(case: &Case, world: &mut World, perf: &mut Option<Perf>) -> Result<K
         }
     }
     Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_gaps(gaps: &[&str]) -> Answer {
+        let mut done = KernelRun::default();
+        done.run.gaps = gaps.iter().map(|gap| (*gap).to_owned()).collect();
+        Ok(done)
+    }
+
+    #[test]
+    fn what_was_not_whole_is_run_again_in_a_new_world() {
+        for (first, again, left) in [(&["a"][..], &[][..], 0), (&["a"], &["a", "b"], 2), (&[], &["a"], 0)] {
+            let mut asked = Vec::new();
+            let done = whole(Worlds::Any, |worlds| {
+                asked.push(worlds);
+                with_gaps(if worlds == Worlds::New { again } else { first })
+            });
+            assert_eq!(done.unwrap().run.gaps.len(), left);
+            assert_eq!(asked.contains(&Worlds::New), !first.is_empty());
+        }
+        let mut asked = 0;
+        let done = whole(Worlds::New, |_| {
+            asked += 1;
+            with_gaps(&["a"])
+        });
+        assert_eq!((done.unwrap().run.gaps.len(), asked), (1, 1));
+    }
 }

@@ -229,10 +229,10 @@ mod tests {
         .expect("no panic");
         match looked {
             Ok(seen) => assert_eq!(seen, (true, true, false, true)),
-            Err(error) => {
-                let required = std::env::var("PKTWALK_REQUIRE_PRIVILEGED").as_deref() == Ok("1");
-                assert!(!required, "the tracepoint must open on this machine: {error}");
-            }
+            Err(error) => pktwalk_skip::skip(
+                "what_the_ring_cannot_hold_is_told",
+                &format!("the tracepoint does not open: {error}"),
+            ),
         }
     }
 }

@@ -398,10 +398,7 @@ mod tests {
     /// What is looked at, in a thread and a namespace of their own; none where the machine cannot make one.
     fn within<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let thread = std::thread::spawn(|| Namespace::new().ok().map(|_namespace| look()));
-        let seen = thread.join().expect("no panic");
-        let required = std::env::var("PKTWALK_REQUIRE_PRIVILEGED").as_deref() == Ok("1");
-        assert!(seen.is_some() || !required, "a namespace must be made on this machine");
-        seen
+        thread.join().expect("no panic")
     }
 
     fn read(key: &str) -> String {
@@ -432,7 +429,10 @@ mod tests {
             let keys = ["net.ipv4.ip_default_ttl", "net.ipv4.conf.all.rp_filter", "net.ipv4.tcp_syncookies"];
             (unset, keys.map(read), read("net.ipv4.neigh.default.retrans_time_ms"))
         });
-        let Some((unset, values, retrans)) = seen else { return };
+        let Some((unset, values, retrans)) = seen else {
+            let test = "only_what_the_model_reads_is_written_and_all_of_that";
+            return pktwalk_skip::skip(test, "cannot make a network namespace (needs root)");
+        };
         assert_eq!(values, ["77", "0", "1"]);
         assert_ne!(retrans, "4321");
         let told = |key: &str| unset.iter().any(|line| line.starts_with(&format!("{key} = ")));

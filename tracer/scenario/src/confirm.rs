@@ -37,6 +37,8 @@ pub enum Agreement {
     Differ,
     /// They differ in nothing that the model knew, but there is a packet of which it did not know what becomes: nothing is confirmed.
     Unknown,
+    /// They differ in nothing, but the other engine could not bring all of it about or could not see all of it: nothing is confirmed either.
+    Unconfirmed,
 }
 
 impl Confirmation {
@@ -45,7 +47,13 @@ impl Confirmation {
         if !self.differences.iter().all(|difference| self.is_only_unknown(difference)) {
             return Agreement::Differ;
         }
-        if self.undecided().next().is_some() { Agreement::Unknown } else { Agreement::Agree }
+        if self.undecided().next().is_some() {
+            Agreement::Unknown
+        } else if self.other.gaps.is_empty() {
+            Agreement::Agree
+        } else {
+            Agreement::Unconfirmed
+        }
     }
 
     /// Positions of the sends that led to a packet of which the model does not know what becomes.

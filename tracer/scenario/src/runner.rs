@@ -206,7 +206,7 @@ pub struct Outcome {
     pub name: String,
     /// What was not as it should be, a line each.
     pub failures: Vec<String>,
-    /// What the kernel could not confirm because the model does not know it, a line each.
+    /// What the kernel could not confirm, because the model does not know it or the kernel could not be given or did not tell all of it, a line each.
     pub unknown: Vec<String>,
     /// What is worth saying without being wrong.
     pub notes: Vec<String>,
@@ -307,13 +307,13 @@ fn on_kernel(
         let on = confirmation.backend.map_or("as given", |backend| backend.name());
         let failed = outcome.failures.len();
         for gap in &confirmation.other.gaps {
-            outcome.notes.push(format!("not confirmed ({on}): {gap}"));
+            outcome.unknown.push(format!("not confirmed ({on}): {gap}"));
         }
         let whole = confirmation.other.gaps.is_empty();
         by_kernel(scenario, &confirmation, on, whole, outcome);
         match confirmation.agreement() {
-            Agreement::Agree if whole && outcome.failures.len() == failed => agreed.push(on),
-            Agreement::Agree => {}
+            Agreement::Agree if outcome.failures.len() == failed => agreed.push(on),
+            Agreement::Agree | Agreement::Unconfirmed => {}
             Agreement::Differ => {
                 for difference in &confirmation.differences {
                     outcome.failures.push(format!("model | kernel ({on}): {difference}"));

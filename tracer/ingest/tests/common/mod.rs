@@ -1,6 +1,6 @@
 //! What the tests against the real tools share.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// A small generator of numbers (xorshift), so that a failure is the same every time.
 pub struct Rng(pub u64);
@@ -19,25 +19,6 @@ impl Rng {
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len() as u32) as usize]
     }
-}
-
-/// Says loudly that a test is skipped where a namespace cannot be made or a tool is missing; `true` if the caller must return. With
-/// `PKTWALK_REQUIRE_PRIVILEGED=1` a skip is a failure.
-pub fn skip(test: &str) -> bool {
-    let ok = Command::new("unshare")
-        .args(["-n", "sh", "-c", "command -v ip ipset iptables-legacy iptables-nft conntrack bridge tc ss"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    if matches!(ok, Ok(status) if status.success()) {
-        return false;
-    }
-    assert!(
-        std::env::var("PKTWALK_REQUIRE_PRIVILEGED").as_deref() != Ok("1"),
-        "{test} must run on this machine, but has no namespaces or tools"
-    );
-    eprintln!("SKIPPED {test}: needs root and the tools (ip, ipset, iptables, conntrack, bridge, tc, ss)");
-    true
 }
 
 /// Runs a script in an unnamed network namespace of its own, in a fresh folder that holds `files`. Gives the folder and what it printed.

@@ -79,6 +79,8 @@ pub struct Report {
     pub ends: BTreeMap<String, u64>,
     /// Cases that the kernel engine could not bring about, by reason.
     pub refused: BTreeMap<String, u64>,
+    /// Cases of which the kernel did not run or did not show all, also in a new world, by what was missing. They are not compared.
+    pub unconfirmed: BTreeMap<String, u64>,
     /// Cases that differed in a world that was used before, and agreed in a new one.
     pub once: Vec<Once>,
     /// Where they differ.
@@ -111,6 +113,20 @@ pub fn case(seed: u64, number: u64, backend: Backend, count: usize) -> Case {
     Case { name: format!("seed {seed} ruleset {number}"), config, sends, seed, ..Case::default() }
 }
 
+/// Why a case was not compared.
+enum NotCompared {
+    /// The kernel did not run or did not show all of it: what it lacks.
+    Gaps(Vec<String>),
+    /// An engine could not run it.
+    Engine(EngineError),
+}
+
+impl From<EngineError> for NotCompared {
+    fn from(error: EngineError) -> NotCompared {
+        NotCompared::Engine(error)
+    }
+}
+
 struct Judged {
     differences: Vec<Difference>,
     /// Sends that were compared.
@@ -123,12 +139,20 @@ struct Judged {
 }
 
 /// What a kernel says in a world that it may have used before; and where that differs from the model, what it says in a new one.
-fn judge(case: &Case, engine: &mut KernelEngine) -> Result<Judged, EngineError> {
-    let judged = compared(case, engine.run_for_replay(case)?)?;
+fn judge(case: &Case, engine: &mut KernelEngine) -> Result<Judged, NotCompared> {
+    let kernel = engine.run_for_replay(case)?;
+    if !kernel.run.gaps.is_empty() {
+        return Err(NotCompared::Gaps(kernel.run.gaps));
+    }
+    let judged = compared(case, kernel)?;
     let Some(first) = judged.differences.into_iter().next() else {
         return Ok(Judged { differences: Vec::new(), ..judged });
     };
-    let again = compared(case, engine.run_afresh(case)?)?;
+    let again = engine.run_afresh(case)?;
+    if !again.run.gaps.is_empty() {
+        return Err(NotCompared::Gaps(again.run.gaps));
+    }
+    let again = compared(case, again)?;
     let once = again.differences.is_empty().then_some(first);
     Ok(Judged { once, ..again })
 }
@@ -211,8 +235,15 @@ fn work(
             let case = case(plan.seed, number, *backend, plan.packets);
             let judged = match judge(&case, engine) {
                 Ok(judged) => judged,
-                Err(error @ EngineError::Missing { .. }) => return Err(error),
-                Err(error) => {
+                Err(NotCompared::Gaps(gaps)) => {
+                    let mut report = lock(report);
+                    for gap in gaps {
+                        *report.unconfirmed.entry(gap).or_default() += 1;
+                    }
+                    continue;
+                }
+                Err(NotCompared::Engine(error @ EngineError::Missing { .. })) => return Err(error),
+                Err(NotCompared::Engine(error)) => {
                     *lock(report).refused.entry(error.to_string()).or_default() += 1;
                     continue;
                 }
@@ -248,6 +279,11 @@ fn work(
 }
 
 impl Report {
+    /// Whether everything that was generated was compared, and nothing differs.
+    pub fn agrees(&self) -> bool {
+        self.findings.is_empty() && self.refused.is_empty() && self.unconfirmed.is_empty()
+    }
+
     fn add(&mut self, case: &Case, judged: &Judged) {
         self.rulesets += 1;
         self.packets += judged.compared as u64;
@@ -410,6 +446,7 @@ impl fmt::Display for Report {
         counted(f, "in rules that matched:", &self.matched)?;
         counted(f, "how packets ended:", &self.ends)?;
         counted(f, "refused:", &self.refused)?;
+        counted(f, "not confirmed:", &self.unconfirmed)?;
         for (code, count) in &self.unknown {
             writeln!(f, "the model would not decide {count} packets: {code}")?;
         }
@@ -486,6 +523,7 @@ impl fmt::Display for Finding {
 #[cfg(test)]
 mod tests {
     use pktwalk_scenario::compare::What;
+    use pktwalk_skip::skip_unprivileged;
 
     use super::*;
 
@@ -496,5 +534,23 @@ mod tests {
         let text = Report { once: vec![once], ..Report::default() }.to_string();
         assert!(text.contains("differed once, agreed afresh: 1\n"), "{text}");
         assert!(text.contains("seed 7 ruleset 3 on nft: packet 3: 1 packets in all | 2\n"), "{text}");
+    }
+
+    #[test]
+    fn what_the_kernel_did_not_run_whole_is_no_agreement() {
+        if skip_unprivileged("what_the_kernel_did_not_run_whole_is_no_agreement") {
+            return;
+        }
+        let mut case = case(1, 0, Backend::Nft, 1);
+        let mut engine = KernelEngine::new(None).hurried();
+        assert!(judge(&case, &mut engine).is_ok());
+        // Out of its range.
+        case.config.sysctls.insert("net.ipv4.icmp_echo_ignore_all".to_owned(), "300".to_owned());
+        let Err(NotCompared::Gaps(gaps)) = judge(&case, &mut engine) else { panic!("it was compared") };
+        assert!(gaps[0].contains("icmp_echo_ignore_all = 300"), "{gaps:?}");
+        let report = Report { unconfirmed: [(gaps[0].clone(), 2)].into(), ..Report::default() };
+        assert!(Report::default().agrees() && !report.agrees());
+        let text = report.to_string();
+        assert!(text.contains("not confirmed:\n        2  not set: net.ipv4.icmp_echo_ignore_all"), "{text}");
     }
 }

@@ -78,7 +78,7 @@ fn a_kernel_that_did_not_tell_all_gives_no_stamp() {
     };
     let outcome = run(&scenario, BOTH, Some(&mut blind)).unwrap();
     assert_eq!(outcome.golden.unwrap().kernel, None);
-    assert!(outcome.notes[0].contains("not confirmed (legacy): not seen"), "{:?}", outcome.notes);
+    assert!(outcome.unknown[0].contains("not confirmed (legacy): not seen"), "{:?}", outcome.unknown);
 }
 
 #[test]
