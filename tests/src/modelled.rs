@@ -4,12 +4,17 @@
 
 use std::collections::BTreeSet;
 
-use pktwalk_linux::config::RouteType;
+use pktwalk_linux::config::{Route, RouteType};
 use pktwalk_linux::hook::TableName;
 use pktwalk_linux::iptables::ast::{ConnmarkTarget, Match, RejectWith, Target, TcpmssTarget};
 use pktwalk_linux::netns::NetNs;
 use pktwalk_linux::reason::{DropCode, Locus};
 use pktwalk_linux::trace::{PacketTrace, Step};
+use pktwalk_scenario::case::Case;
+use pktwalk_scenario::compare::compare;
+use pktwalk_scenario::engine::Engine as _;
+use pktwalk_scenario::event::EngineRun;
+use pktwalk_scenario::model::ModelEngine;
 
 /// Everything that something shows, as `match tcp`, `target DNAT`, `hook raw PREROUTING`, `route local`, `code RULE_DROP`.
 pub type Shown = BTreeSet<String>;
@@ -193,11 +198,22 @@ pub fn note(ns: &NetNs, packet: &PacketTrace, shown: &mut Shown) {
     }
 }
 
-/// Throw routes of a namespace: they are passed over, so that no step names them; that one stands there is what can be shown.
-pub fn note_throw(ns: &NetNs, shown: &mut Shown) {
-    shown.extend(
-        ns.config.routes.iter().filter(|r| r.kind == RouteType::Throw).map(|_| "route throw".to_owned()),
-    );
+/// Notes throw routes of a case that a packet met: lookups pass them over, so that no step names them. One was met if a packet fares otherwise
+/// without it.
+///
+/// # Panics
+/// If the model cannot run the case.
+pub fn note_throw(case: &Case, run: &EngineRun, shown: &mut Shown) {
+    let thrown = |route: &Route| route.kind == RouteType::Throw;
+    if !case.config.routes.iter().any(thrown) || shown.contains("route throw") {
+        return;
+    }
+    let mut without = case.clone();
+    without.config.routes.retain(|route| !thrown(route));
+    let other = ModelEngine::new().run(&without).expect("the model runs every case");
+    if !compare(run, &other).is_empty() {
+        shown.insert("route throw".to_owned());
+    }
 }
 
 /// What is neither shown nor excused, and what is excused though it is shown.

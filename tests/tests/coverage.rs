@@ -1,5 +1,6 @@
 //! Model coverage: every match, target, hook with table, route type and drop code that is modelled is shown by a scenario.
 
+use pktwalk_scenario::case::Case;
 use pktwalk_scenario::file::Live;
 use pktwalk_scenario::model::ModelEngine;
 use pktwalk_scenario::runner;
@@ -33,7 +34,7 @@ fn shown() -> Shown {
         }) {
             note(ns, packet, &mut shown);
         }
-        note_throw(ns, &mut shown);
+        note_throw(&scenario.case, &model.run, &mut shown);
     }
     shown
 }
@@ -43,4 +44,20 @@ fn everything_modelled_is_shown_by_a_scenario() {
     let (missing, needless) = modelled::missing(&shown(), NOT_SHOWN);
     assert!(missing.is_empty(), "no scenario shows:\n  {}", missing.join("\n  "));
     assert!(needless.is_empty(), "excused, but shown: {needless:?}");
+}
+
+#[test]
+fn a_throw_route_that_no_packet_met_is_not_shown() {
+    let folder = repo_root().join("scenarios/40-routing/route-types");
+    let mut case = runner::load(&folder).expect("a scenario").case;
+    let shows = |case: &Case| {
+        let model = ModelEngine::new().walk(case).expect("the model runs every scenario");
+        let mut shown = Shown::new();
+        note_throw(case, &model.run, &mut shown);
+        shown.contains("route throw")
+    };
+    assert!(shows(&case));
+    // 198.51.100.193, the packet's destination.
+    case.sends.retain(|send| send.packet.l3()[16..20] != [198, 51, 100, 193]);
+    assert!(!shows(&case));
 }

@@ -26,7 +26,7 @@ fn everything_modelled_is_generated() {
         for record in model.run.sends.iter().filter_map(|send| send.record.as_ref()) {
             record.request.packets.iter().for_each(|packet| note(&model.ns, packet, &mut shown));
         }
-        note_throw(&model.ns, &mut shown);
+        note_throw(&case, &model.run, &mut shown);
     }
     let (missing, needless) = modelled::missing(&shown, NOT_GENERATED);
     assert!(missing.is_empty(), "not generated:\n  {}", missing.join("\n  "));

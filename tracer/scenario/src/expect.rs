@@ -36,7 +36,8 @@ pub fn unmet(expect: &Expect, send: &SendRun) -> Vec<Unmet> {
     unmet.check("code", expect.code.clone(), run.code.map(str::to_owned));
     unmet.check("node", expect.node.clone(), Some(run.decided.node.clone()));
     unmet.place(expect, run);
-    unmet.out(expect, send);
+    unmet.leaves("out", expect.out.as_deref(), own_frames(send));
+    unmet.leaves("made", expect.made.as_deref(), made_frames(send));
     unmet.0
 }
 
@@ -55,7 +56,8 @@ pub fn unmet_by_kernel(expect: &Expect, send: &SendRun) -> Vec<Unmet> {
     if run.decided.hook.is_some() {
         unmet.place(expect, run);
     }
-    unmet.out(expect, send);
+    unmet.leaves("out", expect.out.as_deref(), own_frames(send));
+    unmet.leaves("made", expect.made.as_deref(), made_frames(send));
     unmet.0
 }
 
@@ -107,40 +109,59 @@ impl Checks {
     }
 
     /// What leaves.
-    fn out(&mut self, expect: &Expect, send: &SendRun) {
-        let Some(out) = &expect.out else { return };
-        let mut frames = frames(send);
+    fn leaves(&mut self, key: &'static str, expected: Option<&[Out]>, mut frames: Vec<&FrameOut>) {
+        let Some(expected) = expected else { return };
         frames.sort_by(|a, b| a.dev.cmp(&b.dev));
-        let mut wanted: Vec<&Out> = out.iter().collect();
+        let mut wanted: Vec<&Out> = expected.iter().collect();
         wanted.sort_by(|a, b| a.dev.cmp(&b.dev));
-        let met = frames.len() == wanted.len()
-            && wanted.iter().zip(&frames).all(|(wanted, frame)| {
-                wanted.dev == frame.dev
-                    && wanted.packet.as_ref().is_none_or(|packet| same(packet, &frame.packet))
-            });
-        if met {
+        let is = |wanted: &Out, frame: &Packet| {
+            let any = wanted.packets.is_empty() || wanted.packets.iter().any(|packet| same(packet, frame));
+            any && wanted.not.as_ref().is_none_or(|packet| !same(packet, frame))
+        };
+        let mut pairs = wanted.iter().zip(&frames);
+        let all = pairs.all(|(wanted, frame)| wanted.dev == frame.dev && is(wanted, &frame.packet));
+        if all && frames.len() == wanted.len() {
             return;
         }
         let list =
             |parts: Vec<String>| if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") };
-        let wanted = wanted.iter().map(|out| match &out.packet {
-            Some(packet) => format!("{} '{}'", out.dev, spec::print(packet)),
-            None => out.dev.clone(),
+        let wanted = wanted.iter().map(|out| {
+            let quoted = |packet: &Packet| format!("'{}'", spec::print(packet));
+            let packets: Vec<String> = out.packets.iter().map(quoted).collect();
+            let mut words = vec![out.dev.clone()];
+            words.extend((!packets.is_empty()).then(|| packets.join(" or ")));
+            words.extend(out.not.as_ref().map(|packet| format!("not {}", quoted(packet))));
+            words.join(" ")
         });
-        // As it would have to be written.
+        // As it would have to be written: with the link-layer header where that was looked at.
+        let mut said = expected.iter().flat_map(|out| out.packets.iter().chain(&out.not));
+        let link = said.any(|packet| packet.mac_dst().is_some());
         let got = frames.iter().map(|frame| {
             let mut packet = frame.packet.clone();
-            packet.clear_mac_header();
+            if !link {
+                packet.clear_mac_header();
+            }
             format!("{} '{}'", frame.dev, spec::print(&packet))
         });
-        self.0.push(Unmet { key: "out", expected: list(wanted.collect()), got: list(got.collect()) });
+        self.0.push(Unmet { key, expected: list(wanted.collect()), got: list(got.collect()) });
     }
 }
 
+/// Whether this is the packet that was sent, or a copy of it.
+fn own(at: usize, packet: &PacketRun) -> bool {
+    at == 0 || packet.copy && packet.parent == Some(0)
+}
+
 /// The frames of the packet that was sent, and of its copies.
-fn frames(send: &SendRun) -> Vec<&FrameOut> {
-    let copies = send.packets.iter().skip(1).filter(|packet| packet.copy && packet.parent == Some(0));
-    send.packets.first().into_iter().chain(copies).flat_map(|packet| &packet.frames).collect()
+fn own_frames(send: &SendRun) -> Vec<&FrameOut> {
+    let packets = send.packets.iter().enumerate().filter(|(at, packet)| own(*at, packet));
+    packets.flat_map(|(_, packet)| &packet.frames).collect()
+}
+
+/// The frames of everything else, which was made because of it.
+fn made_frames(send: &SendRun) -> Vec<&FrameOut> {
+    let packets = send.packets.iter().enumerate().filter(|(at, packet)| !own(*at, packet));
+    packets.flat_map(|(_, packet)| &packet.frames).collect()
 }
 
 /// Whether a frame is the packet that is expected: with the link-layer header if that says one, and with any identification if that says none.

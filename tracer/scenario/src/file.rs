@@ -11,7 +11,7 @@
 //!     at: eth0                    # [NODE/][NETNS:]DEV; or from-local: [NODE/][NETNS]
 //!     expect: {disposition: dropped, code: RULE_DROP, hook: FORWARD, table: filter, chain: FORWARD, rule: 3}
 //!   - packet: 'tcp 203.0.113.5:40000 > 198.51.100.7:80 flags=S'
-//!     at: eth0                    # out: everything that leaves; [] for nothing
+//!     at: eth0                    # out: everything that leaves, [] for nothing; made: of what is made because of it
 //!     expect: {out: {dev: br0, packet: 'tcp 203.0.113.5:40000 > 10.0.0.7:80 flags=S ttl=63'}}
 //!   - {from: 10.0.0.5, to: '10.0.0.1:53/udp', from-local: '', socket: {uid: 1000}}
 //!   - {pcap: 'capture.pcap:2', at: eth0}
@@ -185,6 +185,8 @@ pub struct Expect {
     pub rule: Option<u32>,
     /// Every frame that leaves; empty if none does.
     pub out: Option<Vec<Out>>,
+    /// Every frame that leaves of what the node makes because of the packet: replies, errors, redirects.
+    pub made: Option<Vec<Out>>,
 }
 
 /// A frame that leaves.
@@ -192,8 +194,10 @@ pub struct Expect {
 pub struct Out {
     /// By which device.
     pub dev: String,
-    /// As what, if that is looked at.
-    pub packet: Option<Packet>,
+    /// As which of these, if there are any. Several where the kernel chooses at random.
+    pub packets: Vec<Packet>,
+    /// As what it must not leave.
+    pub not: Option<Packet>,
 }
 
 #[derive(Deserialize)]
@@ -264,11 +268,13 @@ struct RawExpect {
     rule: Option<u32>,
     #[serde(default)]
     out: Option<RawOuts>,
+    #[serde(default)]
+    made: Option<RawOuts>,
 }
 
 /// One frame, or a list of them.
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "out is {dev: DEV, packet: PACKET}, or a list of these")]
+#[serde(untagged, expecting = "what leaves is {dev: DEV, packet: PACKET}, or a list of these")]
 enum RawOuts {
     One(RawOut),
     Several(Vec<RawOut>),
@@ -279,7 +285,40 @@ enum RawOuts {
 struct RawOut {
     dev: String,
     #[serde(default)]
-    packet: Option<String>,
+    packet: Option<OneOf>,
+    #[serde(default)]
+    not: Option<String>,
+}
+
+/// A packet, or several of which it is one.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "packet is a packet, or a list of packets")]
+enum OneOf {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// What is expected to leave.
+fn read_outs(key: &str, raw: Option<RawOuts>) -> Result<Option<Vec<Out>>, String> {
+    let outs = match raw {
+        None => return Ok(None),
+        Some(RawOuts::One(out)) => vec![out],
+        Some(RawOuts::Several(outs)) => outs,
+    };
+    let read = |text: &String| spec::parse(text).map_err(|error| format!("{key}: {error}"));
+    let read_out = |out: RawOut| {
+        let texts = match out.packet {
+            None => Vec::new(),
+            Some(OneOf::One(text)) => vec![text],
+            Some(OneOf::Several(texts)) if texts.is_empty() => {
+                return Err(format!("{key}: packet names none: leave it out, or say which"));
+            }
+            Some(OneOf::Several(texts)) => texts,
+        };
+        let packets = texts.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Out { dev: out.dev, packets, not: out.not.as_ref().map(read).transpose()? })
+    };
+    outs.into_iter().map(read_out).collect::<Result<_, _>>().map(Some)
 }
 
 /// Reads the text of a scenario file; `file` is its name in errors.
@@ -408,19 +447,20 @@ fn read_expect(line: u64, raw: RawExpect) -> Result<Expect, (u64, String)> {
                 .ok_or_else(|| (table.referenced.line(), format!("'{}' is no table", table.value)))
         })
         .transpose()?;
-    let outs = match raw.out {
-        None => None,
-        Some(RawOuts::One(out)) => Some(vec![out]),
-        Some(RawOuts::Several(outs)) => Some(outs),
+    let said = |message| (line, message);
+    let out = read_outs("out", raw.out).map_err(said)?;
+    let made = read_outs("made", raw.made).map_err(said)?;
+    let expect = Expect {
+        disposition,
+        code,
+        node: raw.node,
+        hook,
+        table,
+        chain: raw.chain,
+        rule: raw.rule,
+        out,
+        made,
     };
-    let read_out = |out: RawOut| {
-        let packet = out.packet.map(|text| spec::parse(&text)).transpose();
-        let packet = packet.map_err(|error| (line, format!("out: {error}")))?;
-        Ok(Out { dev: out.dev, packet })
-    };
-    let out = outs.map(|outs| outs.into_iter().map(read_out).collect()).transpose()?;
-    let expect =
-        Expect { disposition, code, node: raw.node, hook, table, chain: raw.chain, rule: raw.rule, out };
     if expect == Expect::default() {
         return Err((line, "expect says nothing: leave it out, or say what is expected".to_owned()));
     }
@@ -505,8 +545,19 @@ send:
                 "say where the packet enters",
             ),
             (GOOD.replace("capture.pcap:2", "capture.pcap:0"), "scenario.yaml:9: ", "counted from 1"),
-            (GOOD.replace("code: RULE_DROP", "out: {dve: a}"), "scenario.yaml:7: ", "out is {dev: DEV"),
+            (
+                GOOD.replace("code: RULE_DROP", "out: {dve: a}"),
+                "scenario.yaml:7: ",
+                "what leaves is {dev: DEV",
+            ),
             (GOOD.replace("code: RULE_DROP", "out: {dev: a, packet: 'tcp 1'}"), "scenario.yaml:7: ", "out: "),
+            (
+                GOOD.replace("code: RULE_DROP", "made: {dev: a, packet: ['tcp 1']}"),
+                "scenario.yaml:7: ",
+                "made: ",
+            ),
+            (GOOD.replace("code: RULE_DROP", "out: {dev: a, not: 'tcp 1'}"), "scenario.yaml:7: ", "out: "),
+            (GOOD.replace("code: RULE_DROP", "out: {dev: a, packet: []}"), "scenario.yaml:7: ", "names none"),
             (
                 GOOD.replace("  - {pcap: capture.pcapng}", "  - {pcap: capture.pcapng, expect: {}}"),
                 "scenario.yaml:10: ",

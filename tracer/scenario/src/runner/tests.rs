@@ -111,16 +111,45 @@ fn what_leaves_can_be_expected() {
     assert!(only_golden(out("{dev: right}")));
     assert!(only_golden(out("{dev: right, packet: 'udp 10.0.1.2:1 > 10.0.2.2:2 ttl=63'}")));
     assert!(only_golden(out("[{dev: right}]")));
+    assert!(only_golden(out("{dev: right, not: 'udp 10.0.1.2:1 > 10.0.2.2:2'}")));
+    assert!(only_golden(out(
+        "{dev: right, packet: ['udp 10.0.1.2:1 > 10.0.2.2:3 ttl=63', 'udp 10.0.1.2:1 > 10.0.2.2:2 ttl=63']}"
+    )));
     for wrong in [
         "[]",
         "{dev: left}",
         "[{dev: right}, {dev: right}]",
         "{dev: right, packet: 'udp 10.0.1.2:1 > 10.0.2.2:2'}",
+        "{dev: right, packet: ['udp 10.0.1.2:1 > 10.0.2.2:2', 'udp 10.0.1.2:1 > 10.0.2.2:3 ttl=63']}",
+        "{dev: right, not: 'udp 10.0.1.2:1 > 10.0.2.2:2 ttl=63'}",
     ] {
         let failures = out(wrong);
         assert!(
             failures[0].ends_with("got right 'udp 10.0.1.2:1 > 10.0.2.2:2 ttl=63'"),
             "{wrong}: {failures:?}"
         );
+    }
+}
+
+#[test]
+fn what_the_node_makes_can_be_expected() {
+    let made = |rules: &str, text: &str| {
+        let mut scenario = scenario(case(&[(Backend::Nft, rules)]), "dropped");
+        // The sender's address, which an error goes to, is one of its network.
+        let text = format!(
+            "title: t\nsource: {{bundle: b}}\nsend:\n  - packet: 'udp 10.0.1.2:1 > 10.0.2.2:2'\n    at: left\n    expect: {{made: {text}}}\n"
+        );
+        scenario.expects = vec![file::parse(SCENARIO, &text).unwrap().sends[0].expect.clone()];
+        run(&scenario, RunOptions { model: true, ..BOTH }, None).unwrap().failures
+    };
+    let only_golden = |failures: Vec<String>| failures.len() == 1 && failures[0].contains(GOLDEN);
+    let rejects = "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -p udp -j REJECT --reject-with icmp-port-unreachable\nCOMMIT\n";
+    assert!(only_golden(made(DROPS, "[]")));
+    assert!(only_golden(made(rejects, "{dev: left}")));
+    // The packet's own leaving is none of it.
+    assert!(only_golden(made("*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n", "[]")));
+    for (rules, wrong) in [(rejects, "[]"), (rejects, "{dev: right}"), (DROPS, "{dev: left}")] {
+        let failures = made(rules, wrong);
+        assert!(failures[0].starts_with("packet 1: made: expected "), "{wrong}: {failures:?}");
     }
 }
