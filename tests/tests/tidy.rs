@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use pktwalk_tests::repo_root;
+use pktwalk_tests::source::{packages, rust_files};
 
 /// The layers, lowest first. A crate may depend on crates of lower layers only, never on one of its own.
 const LAYERS: &[&[&str]] = &[
@@ -38,15 +37,7 @@ const IMPURE: &[&str] = &[
 ];
 
 fn workspace_dependencies() -> BTreeMap<String, BTreeSet<String>> {
-    let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
-        .current_dir(repo_root())
-        .output()
-        .expect("cargo metadata runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON");
-    let packages = metadata["packages"].as_array().expect("packages");
-    packages
+    packages()
         .iter()
         .map(|package| {
             let dependencies = package["dependencies"].as_array().expect("dependencies");
@@ -59,21 +50,6 @@ fn workspace_dependencies() -> BTreeMap<String, BTreeSet<String>> {
             (package["name"].as_str().expect("name").to_owned(), own)
         })
         .collect()
-}
-
-fn rust_files(dir: &Path, files: &mut Vec<PathBuf>) {
-    let mut entries: Vec<PathBuf> =
-        fs::read_dir(dir).expect("folder can be read").map(|entry| entry.expect("entry").path()).collect();
-    entries.sort();
-    for path in entries {
-        if path.is_dir() {
-            if path.file_name().is_none_or(|name| name != "target" && name != ".git") {
-                rust_files(&path, files);
-            }
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
 }
 
 #[test]
@@ -114,19 +90,6 @@ fn the_linux_model_is_only_linux() {
         for word in ["calico", "felix", "kubernetes", "kube-proxy"] {
             assert!(!text.contains(word), "{}: {word} is not Linux", file.display());
         }
-    }
-}
-
-#[test]
-fn unsafe_code_stays_in_live() {
-    let mut files = Vec::new();
-    rust_files(&repo_root(), &mut files);
-    for file in files {
-        if file.components().any(|part| part.as_os_str() == "live") || file.ends_with("tests/tests/tidy.rs") {
-            continue;
-        }
-        let text = fs::read_to_string(&file).expect("source is UTF-8");
-        assert!(!text.contains("unsafe {"), "{}: unsafe belongs in tracer/live", file.display());
     }
 }
 
