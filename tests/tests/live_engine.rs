@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use pktwalk_linux::config::{
-    Address, Device, DeviceKind, MissingState, Neighbour, NetNsConfig, NudState, Route, RouteType, Ruleset,
+    Address, Device, DeviceKind, MissingState, Neighbour, NetNsConfig, Nexthop, NudState, Route, RouteType,
+    Ruleset,
 };
 use pktwalk_linux::hook::{Backend, Family};
 use pktwalk_linux::ids::SourceLine;
@@ -433,4 +434,58 @@ fn connections_of_a_dump_are_there_before_the_first_packet() {
         assert_eq!(frame.packet.l3()[12..20], [src, dst].concat());
         assert_eq!(frame.packet.l3()[20..24], [50_000u16.to_be_bytes(), 8080u16.to_be_bytes()].concat());
     }
+}
+
+#[test]
+fn answers_belong_to_the_packet_that_they_quote() {
+    if skip_unprivileged("answers_belong_to_the_packet_that_they_quote") {
+        return;
+    }
+    // Sent back where it came from: the kernel makes a redirect before it asks the rules, then what REJECT makes.
+    for (backend, with) in [
+        (Backend::Legacy, "icmp-host-prohibited"),
+        (Backend::Legacy, "tcp-reset"),
+        (Backend::Nft, "tcp-reset"),
+    ] {
+        let rules = format!(
+            "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n-A FORWARD -p tcp -j REJECT --reject-with {with}\nCOMMIT\n"
+        );
+        let (save, _) = iptables::parse(rules.as_bytes(), 0, Family::V4);
+        let mut config =
+            NetNsConfig { rulesets: vec![Ruleset { backend, save: save.into() }], ..namespace(backend) };
+        config.sysctls.insert("net.ipv4.conf.left.send_redirects".to_owned(), "1".to_owned());
+        let sends = vec![send("tcp 10.0.1.2:40000 > 10.0.1.9:80 flags=S ipid=7", "left")];
+        let case = Case { name: "quoted".to_owned(), config, sends, ..Case::default() };
+        let (differences, kernel) = differences(&case);
+        assert_eq!(differences, []);
+        let packets = &kernel.run.sends[0].packets;
+        let parents: Vec<Option<u32>> = packets.iter().map(|packet| packet.parent).collect();
+        assert_eq!(parents, [None, Some(0), Some(0)]);
+        assert_eq!(packets[0].disposition, Some(Disposition::Rejected));
+    }
+}
+
+#[test]
+fn answers_leave_by_the_nexthop_that_the_kernel_took() {
+    if skip_unprivileged("answers_leave_by_the_nexthop_that_the_kernel_took") {
+        return;
+    }
+    let mut config = NetNsConfig { rulesets: Vec::new(), ..namespace(Backend::Nft) };
+    let mut route =
+        Route::new("203.0.113.0/24".parse().expect("a net"), Some([10, 0, 1, 2].into()), Some("left"));
+    route.nexthops.push(Nexthop { via: Some([10, 0, 1, 3].into()), ..route.nexthops[0].clone() });
+    config.routes.push(route);
+    config.neighbours.push(Neighbour {
+        addr: [10, 0, 1, 3].into(),
+        mac: Some(MacAddr([2, 0, 0, 0, 1, 33])),
+        ..config.neighbours[0].clone()
+    });
+    let asks = |last: u16| format!("udp 203.0.113.{last}:40000 > 10.0.1.1:53 ipid={last}");
+    let sends = (1..=16).map(|last| send(&asks(last), "left")).collect();
+    let case = Case { name: "answers by two ways".to_owned(), config, sends, ..Case::default() };
+    let (differences, kernel) = differences(&case);
+    assert_eq!(differences, []);
+    let frames = kernel.run.sends.iter().flat_map(|send| &send.packets[1].frames);
+    let taken: BTreeSet<_> = frames.map(|frame| frame.packet.mac_dst()).collect();
+    assert_eq!(taken.len(), 2, "16 answers and one way only");
 }

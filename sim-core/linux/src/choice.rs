@@ -33,6 +33,8 @@ pub enum ChoicePoint {
         route: RouteId,
         /// The sum of these weights.
         total: u32,
+        /// None if it is for the packet that is walked; else for an answer to it: how many were made because of it that are not yet begun.
+        answer: Option<u32>,
     },
     /// IP id of a packet that this namespace makes. Answer in 0..=65535.
     IpId,

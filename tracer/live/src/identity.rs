@@ -48,6 +48,21 @@ impl Identity {
         self.protocol == 1 && matches!(self.kind, Some(3 | 4 | 5 | 11 | 12))
     }
 
+    /// Whether a packet of this identity may have been made because of one of that identity, as far as it tells itself; `transport` is what
+    /// follows its IP header. None if it does not tell.
+    pub fn because_of(self, transport: &[u8], cause: Identity) -> Option<bool> {
+        // The quoted IP header comes after eight bytes of ICMP.
+        let quoted = |at: usize| transport.get(8 + at).copied();
+        match (self.protocol, self.kind) {
+            (1, _) if self.is_icmp_error() => {
+                let id = u16::from_be_bytes([quoted(4)?, quoted(5)?]);
+                Some((id, quoted(9)?) == (cause.id, cause.protocol))
+            }
+            (6, Some(reset)) if reset != 0 => Some(cause.protocol == 6 && cause.kind == Some(0)),
+            _ => None,
+        }
+    }
+
     fn new(ip: &Ipv4Fields, l4: &[u8]) -> Identity {
         let kind = match ip.protocol {
             _ if ip.frag_offset != 0 => None,

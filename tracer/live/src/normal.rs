@@ -191,7 +191,12 @@ fn enter(runs: &mut Vec<Run>, event: &NftEvent, active: usize, local: bool, loop
         // A bridge shows copies of the same packet.
         None if !output && !local && runs[0].identity == identity => 0,
         None => {
-            runs.push(Run::new(identity, Some(active as u32)));
+            // What the packet itself tells goes before the order of events: x_tables' own lines are not among them.
+            let caused = |run: &Run| {
+                identity.zip(run.identity).and_then(|(this, cause)| this.because_of(&event.transport, cause))
+            };
+            let cause = runs.iter().rposition(|run| caused(run) == Some(true)).unwrap_or(active);
+            runs.push(Run::new(identity, Some(cause as u32)));
             runs.len() - 1
         }
     };

@@ -75,6 +75,8 @@ struct SendReplay {
     current: usize,
     /// The last of them that is no copy.
     last: Option<usize>,
+    /// Which packet each was made because of, in the kernel's numbers.
+    parents: Vec<Option<u32>>,
     conntrack: Vec<CtSnapshot>,
     /// Routes with several nexthops: the draw that takes the one that each packet left by, in the kernel's numbers.
     nexthops: BTreeMap<(RouteId, usize), u32>,
@@ -127,6 +129,7 @@ impl SendReplay {
             begun: Vec::new(),
             current: 0,
             last: None,
+            parents: run.packets.iter().map(|packet| packet.parent).collect(),
             conntrack: run.conntrack.clone(),
             nexthops,
             ids: ids.into_iter(),
@@ -141,6 +144,13 @@ impl SendReplay {
         let hit = *matches > 0;
         *matches = matches.saturating_sub(1);
         Some(u32::from(hit != random.not))
+    }
+
+    /// Which of the packets made because of the one that goes on will be the `nth` to begin, in the kernel's numbers.
+    fn answer(&self, nth: u32) -> Option<usize> {
+        let parents = self.parents.iter().enumerate();
+        let made = parents.filter(|(_, parent)| parent.is_some_and(|parent| parent as usize == self.current));
+        made.map(|(number, _)| number).filter(|number| !self.begun.contains(number)).nth(nth as usize)
     }
 
     /// The port that one half of the connection with this original tuple got.
@@ -209,7 +219,10 @@ impl Choice for SendReplay {
             ChoicePoint::Statistic { threshold: 0x8000_0000.., .. } => Some(1),
             ChoicePoint::Statistic { rule, .. } => self.statistic(rule),
             ChoicePoint::NatPort { original, manip, .. } => self.port(original, manip),
-            ChoicePoint::Nexthop { route, .. } => self.nexthops.get(&(route, self.current)).copied(),
+            ChoicePoint::Nexthop { route, answer, .. } => {
+                let number = answer.map_or(Some(self.current), |nth| self.answer(nth));
+                number.and_then(|number| self.nexthops.get(&(route, number)).copied())
+            }
             ChoicePoint::IpId => self.ids.next().map(u32::from),
         };
         seen.unwrap_or_else(|| self.otherwise.choose(point))

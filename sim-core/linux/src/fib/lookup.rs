@@ -339,7 +339,7 @@ impl Fib {
 pub fn lookup(ns: &NetNs, key: &FlowKey, choice: &mut dyn Choice) -> FibResult {
     let result = ns.fib.lookup_first(key, Links::Heed);
     let FibResult::Found(mut found) = result else { return result };
-    let pick = |route, total| choice.choose(ChoicePoint::Nexthop { route, total });
+    let pick = |route, total| choice.choose(ChoicePoint::Nexthop { route, total, answer: None });
     match ns.fib.select_nexthop(ns, &mut found, key, pick) {
         Ok(_) => FibResult::Found(found),
         Err(because) => FibResult::Unknown(because),

@@ -62,7 +62,7 @@ pub(super) fn forward<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next 
     if dst.redirect && flight.options.is_none_or(|options| options.source_route == 0) {
         let gateway = dst.gateway.unwrap_or(flight.skb.ip.dst);
         if cx.state.stack.rates.redirect(flight.skb.ip.src, cx.state.now_ns) {
-            let error = icmp::Error { icmp_type: 5, code: 1, info: gateway };
+            let error = icmp::Error::new(5, 1, gateway);
             icmp::send(cx, &flight.skb, error, MadeBy::IcmpError);
             return Next::After(Stage::Forwarded);
         } else {

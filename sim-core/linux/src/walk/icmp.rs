@@ -33,21 +33,32 @@ pub(super) struct Error {
     pub code: u8,
     /// Bytes 4 to 7.
     pub info: u32,
+    /// Sent by a timer, long after its cause went on its way.
+    pub late: bool,
 }
 
 impl Error {
+    pub fn new(icmp_type: u8, code: u8, info: u32) -> Error {
+        Error { icmp_type, code, info, late: false }
+    }
+
     pub fn unreachable(code: u8) -> Error {
-        Error { icmp_type: UNREACHABLE, code, info: 0 }
+        Error::new(UNREACHABLE, code, 0)
+    }
+
+    /// The host does not answer to ARP: known when the last question stayed unanswered.
+    pub fn no_neighbour() -> Error {
+        Error { late: true, ..Error::unreachable(1) }
     }
 
     /// Fragmentation needed, with the MTU.
     pub fn too_big(mtu: u32) -> Error {
-        Error { icmp_type: UNREACHABLE, code: 4, info: mtu }
+        Error::new(UNREACHABLE, 4, mtu)
     }
 
     /// TTL exceeded in transit.
     pub fn ttl() -> Error {
-        Error { icmp_type: 11, code: 0, info: 0 }
+        Error::new(11, 0, 0)
     }
 }
 
@@ -74,7 +85,8 @@ pub(super) fn reply_mark<S: Sink>(cx: &Cx<'_, S>, skb: &Skb) -> u32 {
 
 /// Why no error may be sent about `cause`, if so.
 fn refusal(cause: &Skb, error: Error) -> Option<&'static str> {
-    if cause.in_dev.is_none()
+    if !error.late
+        && cause.in_dev.is_none()
         && matches!(cause.made_by, MadeBy::EchoReply | MadeBy::IcmpError | MadeBy::RejectIcmp)
     {
         // `icmp_xmit_lock` fails: it is on its way out of that very socket.
@@ -169,7 +181,7 @@ fn make<S: Sink>(cx: &mut Cx<'_, S>, cause: &Skb, error: Error, by: MadeBy) -> R
         dport: u16::from_be_bytes([error.icmp_type, error.code]),
         ..FlowKey::default()
     };
-    let routed = output::lookup(cx, key, false).map_err(|error| output::no_way_back(cx, error))?;
+    let routed = output::lookup_answer(cx, key).map_err(|error| output::no_way_back(cx, error))?;
     if limit
         && !is_loopback(cx, routed.dst.dev)
         && !cx.state.stack.rates.peer_allows(&ns.sysctls, cause.ip.src, cx.state.now_ns)
@@ -221,7 +233,7 @@ pub(super) fn echo<S: Sink>(cx: &mut Cx<'_, S>, request: &Skb, dev: DevId) {
         cx.undecided = Some(Because::NotModelled(options::ECHOED));
         return not(cx, options::ECHOED);
     }
-    let reply = Error { icmp_type: 0, code: 0, info: 0 };
+    let reply = Error::new(0, 0, 0);
     let limit = limited(&ns.sysctls, reply);
     if limit && !cx.state.stack.rates.global_allows(&ns.sysctls, cx.state.now_ns) {
         return not(cx, "the limit of ICMP messages per second is reached");
@@ -236,7 +248,7 @@ pub(super) fn echo<S: Sink>(cx: &mut Cx<'_, S>, request: &Skb, dev: DevId) {
     };
     let key =
         FlowKey { dst: request.ip.src, src, mark, tos: request.ip.tos, protocol: 1, ..FlowKey::default() };
-    let routed = match output::lookup(cx, key, false) {
+    let routed = match output::lookup_answer(cx, key) {
         Ok(routed) => routed,
         Err(error) => {
             let why = output::no_way_back(cx, error);

@@ -161,7 +161,7 @@ pub(super) fn lookup<S: Sink>(
     if ns.fib.nexthops(found.route).len() > 1 {
         let choice = &mut *cx.choice;
         ns.fib.select_nexthop(ns, &mut found, key, |route, total| {
-            choice.choose(ChoicePoint::Nexthop { route, total })
+            choice.choose(ChoicePoint::Nexthop { route, total, answer: None })
         })?;
     }
     let Some(nexthop) = ns.fib.nexthop(&found).copied() else { return Err(Because::Route(found.route)) };

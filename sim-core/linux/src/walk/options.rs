@@ -185,7 +185,7 @@ pub(super) fn receive<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: Dev
         Read::Good(options) => options,
         Read::Unknown(because) => return Err(End::unknown(because)),
         Read::Bad(at) => {
-            let error = icmp::Error { icmp_type: 12, code: 0, info: (at as u32) << 24 };
+            let error = icmp::Error::new(12, 0, (at as u32) << 24);
             return Err(if icmp::send(cx, &flight.skb, error, MadeBy::IcmpError) {
                 End::rejected(DropCode::BadIpOptions, locus)
             } else {

@@ -42,10 +42,21 @@ fn is_up(ns: &NetNs, dev: DevId) -> bool {
 
 /// `ip_route_output_key_hash_rcu`. `key.src` 0 asks for a source; `any_source` allows one that is not of this namespace
 /// (`FLOWI_FLAG_ANYSRC`).
-pub(super) fn lookup<S: Sink>(
+pub(super) fn lookup<S: Sink>(cx: &mut Cx<'_, S>, key: FlowKey, any_source: bool) -> Result<Routed, NoRoute> {
+    lookup_for(cx, key, any_source, None)
+}
+
+/// The route of an answer to the packet that is walked, which will be made if there is one.
+pub(super) fn lookup_answer<S: Sink>(cx: &mut Cx<'_, S>, key: FlowKey) -> Result<Routed, NoRoute> {
+    let answer = cx.made.len() as u32;
+    lookup_for(cx, key, false, Some(answer))
+}
+
+fn lookup_for<S: Sink>(
     cx: &mut Cx<'_, S>,
     mut key: FlowKey,
     any_source: bool,
+    answer: Option<u32>,
 ) -> Result<Routed, NoRoute> {
     let ns = cx.ns;
     let limited = |addr: u32| addr == u32::MAX;
@@ -113,7 +124,7 @@ pub(super) fn lookup<S: Sink>(
     let choice = &mut *cx.choice;
     ns.fib
         .select_nexthop(ns, &mut found, &key, |route, total| {
-            choice.choose(ChoicePoint::Nexthop { route, total })
+            choice.choose(ChoicePoint::Nexthop { route, total, answer })
         })
         .map_err(NoRoute::Unknown)?;
     if key.src == 0 {

@@ -96,7 +96,7 @@ fn with_route<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &Skb) -> Result<O
         return Ok(None);
     }
     let key = FlowKey { dst: skb.ip.src, ..FlowKey::default() };
-    let routed = output::lookup(cx, key, false).map_err(|error| output::no_way_back(cx, error))?;
+    let routed = output::lookup_answer(cx, key).map_err(|error| output::no_way_back(cx, error))?;
     let mut copy = skb.clone();
     copy.dst = Some(routed.dst);
     Ok(Some(copy))
@@ -186,7 +186,7 @@ pub(super) fn no_socket<S: Sink>(cx: &mut Cx<'_, S>, skb: &Skb, tcp: &TcpFields)
         dport: tcp.sport,
         ..FlowKey::default()
     };
-    let routed = match output::lookup(cx, key, false) {
+    let routed = match output::lookup_answer(cx, key) {
         Ok(routed) => routed,
         Err(error) => {
             let why = output::no_way_back(cx, error);

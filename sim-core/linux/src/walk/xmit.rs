@@ -233,7 +233,7 @@ pub fn assumed_mac(addr: u32) -> MacAddr {
 /// Resolution failed: the sender is told that the host is unreachable (`arp_error_report`, `ipv4_link_failure`).
 fn fail<S: Sink>(cx: &mut Cx<'_, S>, flight: &Flight, code: DropCode) -> Next {
     let locus = Locus::Subsystem("neigh_invalidate");
-    forward::refuse(cx, flight, icmp::Error::unreachable(1), code, locus)
+    forward::refuse(cx, flight, icmp::Error::no_neighbour(), code, locus)
 }
 
 /// What a device does with what it is given.
