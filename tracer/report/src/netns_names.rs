@@ -92,7 +92,7 @@ impl Names for NetNsNames<'_> {
         let written = self.ns.netfilter.rule_ast(&self.ns.config, rule);
         written
             .and_then(|rule| rule.matches.get(usize::from(position)))
-            .map_or_else(|| format!("match {}", position + 1), |m| iptables::print_match(m, Family::V4))
+            .map_or_else(|| "an address or a device".to_owned(), |m| iptables::print_match(m, Family::V4))
     }
 
     fn missing_set(&self, rule: RuleId) -> Option<String> {

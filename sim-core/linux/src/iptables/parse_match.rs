@@ -112,7 +112,10 @@ pub(super) fn apply(
                 tcp.flags = Some(Neg { not, value });
             }
             "syn" => tcp.flags = Some(Neg { not, value: TcpFlags { mask: 0x17, comp: 0x02 } }),
-            _ => tcp.option = Some(Neg { not, value: int(arg)? }),
+            _ => match int(arg)? {
+                0 => return bad(arg, "a TCP option"),
+                value => tcp.option = Some(Neg { not, value }),
+            },
         },
         Match::Udp(udp) => {
             let ports = Some(Neg { not, value: values::ports(arg)? });
@@ -163,7 +166,10 @@ pub(super) fn apply(
                     None => return bad(arg, "a rate"),
                 }
             }
-            _ => limit.burst = int(arg)?,
+            _ => match int(arg)? {
+                burst @ 0..=10_000 => limit.burst = burst,
+                _ => return bad(arg, "a burst that the tool takes (10000 at most)"),
+            },
         },
         Match::Hashlimit(hashlimit) => apply_hashlimit(hashlimit, scratch, option, not, arg, family)?,
         Match::Recent(recent) => match option {
@@ -171,7 +177,10 @@ pub(super) fn apply(
             "rcheck" => (recent.action, recent.not) = (RecentAction::Rcheck, not),
             "update" => (recent.action, recent.not) = (RecentAction::Update, not),
             "remove" => (recent.action, recent.not) = (RecentAction::Remove, not),
-            "seconds" => recent.seconds = int(arg)?,
+            "seconds" => match int(arg)? {
+                0 => return bad(arg, "a number of seconds"),
+                seconds => recent.seconds = seconds,
+            },
             "reap" => recent.reap = true,
             "hitcount" => match int(arg)? {
                 // `XT_RECENT_MAX_NSTAMPS`.
@@ -179,7 +188,7 @@ pub(super) fn apply(
                 _ => return bad(arg, "a number of hits that a kernel takes (65535 at most)"),
             },
             "rttl" => recent.rttl = true,
-            "name" => arg.clone_into(&mut recent.name),
+            "name" => proc_name(arg)?.clone_into(&mut recent.name),
             "mask" => recent.mask = values::addr(arg, family)?,
             "rsource" => recent.dest = false,
             _ => recent.dest = true,
@@ -223,6 +232,7 @@ pub(super) fn apply(
 /// Checks what must hold when all options are there; `seen` tells whether an option (second part of its spec) stood.
 pub(super) fn finish(one: &mut Match, scratch: &Scratch, seen: &dyn Fn(&str) -> bool) -> Parsed<()> {
     let need = |ok: bool, what: &str| if ok { Ok(()) } else { Err(format!("{what} is missing")) };
+    let refuse = |so: bool, why: &str| if so { Err(why.to_owned()) } else { Ok(()) };
     match one {
         Match::Icmp(_) => need(seen("type"), "the type"),
         Match::Multiport(multiport) => need(!multiport.ports.is_empty(), "the list of ports"),
@@ -231,23 +241,54 @@ pub(super) fn finish(one: &mut Match, scratch: &Scratch, seen: &dyn Fn(&str) -> 
         Match::Mark(_) | Match::Connmark(_) => need(seen("mark"), "--mark"),
         Match::Comment(_) => need(seen("comment"), "--comment"),
         Match::Addrtype(addrtype) => {
-            need(addrtype.src.is_some() || addrtype.dst.is_some(), "--src-type or --dst-type")
+            need(addrtype.src.is_some() || addrtype.dst.is_some(), "--src-type or --dst-type")?;
+            refuse(
+                addrtype.limit_iface_in && addrtype.limit_iface_out,
+                "--limit-iface-in and --limit-iface-out cannot stand together",
+            )
         }
         Match::Hashlimit(hashlimit) => {
             need(seen("upto") || seen("above"), "the rate")?;
             need(seen("name"), "--hashlimit-name")?;
+            // `hashlimit_mt_check_common`, and the ranges of the tool.
+            let zero = [hashlimit.gc_interval, hashlimit.expire, hashlimit.rate_interval].contains(&Some(0));
+            refuse(zero, "an interval of nothing")?;
+            match (hashlimit.rate, hashlimit.burst) {
+                (HashlimitRate::Bytes(0), _) => return Err("a rate of nothing".to_owned()),
+                (HashlimitRate::Bytes(rate), Some(burst)) if u64::from(burst) < rate => {
+                    return Err("a burst below the rate".to_owned());
+                }
+                (HashlimitRate::Packets(_), Some(0 | 1_000_001..)) => {
+                    return Err("a burst beyond 1 to 1000000".to_owned());
+                }
+                _ => {}
+            }
             finish_hashlimit(hashlimit, scratch);
             Ok(())
         }
-        Match::Recent(_) => {
+        Match::Recent(recent) => {
             let actions = ["set", "rcheck", "update", "remove"].iter().filter(|action| seen(action)).count();
-            need(actions == 1, "one of --set, --rcheck, --update and --remove")
+            need(actions == 1, "one of --set, --rcheck, --update and --remove")?;
+            if seen("reap") {
+                need(seen("seconds"), "--seconds, which --reap needs,")?;
+            }
+            // `recent_mt_check`.
+            let looks = seen("seconds") || recent.hitcount != 0 || seen("rttl");
+            refuse((seen("set") || seen("remove")) && looks, "--set and --remove look at no time, hit or TTL")
         }
         Match::Mac(_) => need(seen("source"), "--mac-source"),
         Match::Physdev(physdev) => need(**physdev != PhysdevMatch::default(), "any condition"),
         Match::Iprange(iprange) => need(iprange.src.is_some() || iprange.dst.is_some(), "a range"),
         Match::Set(_) => need(seen("set"), "--match-set"),
-        Match::Owner(owner) => need(*owner != OwnerMatch::default(), "any condition"),
+        Match::Owner(owner) => {
+            need(*owner != OwnerMatch::default(), "any condition")?;
+            if owner.suppl_groups {
+                need(owner.gid.is_some(), "--gid-owner, which --suppl-groups needs,")?;
+            }
+            // The tool's highest id, as all ones mean none.
+            let none = [owner.uid, owner.gid].into_iter().flatten().any(|ids| ids.value.1 == u32::MAX);
+            refuse(none, "no one has the id 4294967295")
+        }
         Match::Statistic(StatisticMatch::Random { .. }) => need(
             scratch.a == Some(0) && seen("probability") && !seen("every"),
             "--mode random with --probability",
@@ -257,6 +298,15 @@ pub(super) fn finish(one: &mut Match, scratch: &Scratch, seen: &dyn Fn(&str) -> 
         }
         Match::Pkttype(_) => need(seen("type"), "--pkt-type"),
         Match::Tcp(_) | Match::Udp(_) | Match::Limit(_) | Match::Rpfilter(_) | Match::Unmodelled(_) => Ok(()),
+    }
+}
+
+/// A name that the kernel makes a file of (`xt_check_proc_name`).
+fn proc_name(text: &str) -> Parsed<&str> {
+    match text {
+        "" | "." | ".." => bad(text, "a name"),
+        _ if text.contains('/') => bad(text, "a name"),
+        _ => Ok(text),
     }
 }
 
@@ -414,7 +464,7 @@ fn apply_hashlimit(
                 dst_port: bits & 8 != 0,
             };
         }
-        "name" => arg.clone_into(&mut limit.name),
+        "name" => proc_name(arg)?.clone_into(&mut limit.name),
         "srcmask" => limit.src_mask = values::prefix(arg, family)?,
         "dstmask" => limit.dst_mask = values::prefix(arg, family)?,
         "size" => limit.size = Some(int(arg)?),

@@ -140,6 +140,9 @@ pub(super) fn finish(target: &mut Target, scratch: &Scratch, seen: &dyn Fn(&str)
         Target::Connmark(connmark) => {
             let ways = sets() + usize::from(seen("save")) + usize::from(seen("restore"));
             need(ways == 1, "one of setting, saving and restoring")?;
+            if seen("mask") && (seen("nfmask") || seen("ctmask")) {
+                return Err("--mask cannot stand with --nfmask or --ctmask".to_owned());
+            }
             match connmark {
                 ConnmarkTarget::Save { nf_mask, ct_mask } | ConnmarkTarget::Restore { nf_mask, ct_mask } => {
                     *nf_mask = scratch.a.unwrap_or(*nf_mask);

@@ -14,15 +14,18 @@ use super::program::{
     ChainInfo, HashlimitTable, Head, Matcher, PhysdevTest, Ports, Program, RecentList, TargetOp,
     TcpFlagsTest, flag,
 };
-use super::references;
+use super::{references, refused};
 use crate::config::NetNsConfig;
-use crate::diag::Diagnostic;
+use crate::diag::{Diagnostic, Remarks};
 use crate::hook::{Backend, Family, Hook};
 use crate::ids::{ChainId, DevId, SetId};
 use crate::iptables::ast::{
-    AddrMask, Match, Neg, Policy, PortRange, Rule, SetMatch, Table, Target, TcpFlags,
+    AddrMask, Match, Neg, Policy, PortRange, Rule, SetMatch, Table, Target, TcpFlags, TcpMatch, UdpMatch,
 };
 use crate::nat::NatKind;
+
+/// The position of what a rule tests before any match.
+const HEAD: u16 = u16::MAX;
 
 struct Compiler<'a> {
     program: Program,
@@ -30,7 +33,7 @@ struct Compiler<'a> {
     set_ids: FxHashMap<&'a str, SetId>,
     hashlimit_ids: FxHashMap<&'a str, u32>,
     recent_ids: FxHashMap<&'a str, u32>,
-    diagnostics: &'a mut Vec<Diagnostic>,
+    remarks: Remarks,
     references: references::References,
 }
 
@@ -51,7 +54,7 @@ pub(super) fn compile(
             .collect(),
         hashlimit_ids: FxHashMap::default(),
         recent_ids: FxHashMap::default(),
-        diagnostics,
+        remarks: Remarks::default(),
         references: references::References::default(),
     };
     for (index, ruleset) in config.rulesets.iter().enumerate() {
@@ -67,7 +70,7 @@ pub(super) fn compile(
                         && r.save.tables.iter().any(|t| t.name == table.name)
                 });
             if again {
-                compiler.diagnostics.push(Diagnostic::warning(
+                compiler.remarks.push(Diagnostic::warning(
                     table.source,
                     format!("table {} is given again later, which replaces this one", table.name),
                 ));
@@ -76,7 +79,9 @@ pub(super) fn compile(
             compiler.table(ruleset.backend, index as u32, table_index as u32, table);
         }
     }
-    let Compiler { mut program, dev_tests, references, .. } = compiler;
+    let Compiler { mut program, dev_tests, references, remarks, .. } = compiler;
+    let file = config.rulesets.iter().flat_map(|ruleset| &ruleset.save.tables).map(|table| table.source.file);
+    diagnostics.extend(remarks.finish(file.min().unwrap_or_default()));
     program.heads.push(Head {
         src: 0,
         src_mask: 0,
@@ -113,17 +118,19 @@ impl<'a> Compiler<'a> {
             let base = hook.map(|hook| (hook, chain.policy.unwrap_or(Policy::Accept)));
             let id = ChainId(self.program.chains.len() as u32);
             if by_name.insert(&chain.name, id).is_some() {
-                self.diagnostics.push(Diagnostic::error(
+                self.remarks.push(Diagnostic::error(
                     chain.source,
                     format!("chain {} of table {} stands here twice", chain.name, table.name),
                 ));
             }
             self.program.chains.push(info(chain_index as u32, base));
         }
-        for (chain, index) in table.chains.iter().zip(first_chain..) {
+        let reached = refused::reached(table);
+        for ((chain, index), reached) in table.chains.iter().zip(first_chain..).zip(reached) {
             let first = self.program.targets.len() as u32;
             for rule in &chain.rules {
-                self.rule(backend, table, rule, &by_name);
+                let refused = refused::of(backend, table.name, reached, rule);
+                self.rule(backend, table, rule, &by_name, &refused);
             }
             let end = self.program.targets.len() as u32;
             if let Some(info) = self.program.chains.get_mut(index) {
@@ -149,7 +156,15 @@ impl<'a> Compiler<'a> {
         table: &'a Table,
         rule: &'a Rule,
         chains: &FxHashMap<&'a str, ChainId>,
+        refused: &refused::Refusals,
     ) {
+        for (_, why) in refused {
+            self.remarks.push(Diagnostic::error(
+                rule.source,
+                format!("this rule is refused when it is loaded: {why}"),
+            ));
+        }
+        let is_refused = |part| refused.iter().any(|(one, _)| *one == part);
         let matches = self.program.matches.len() as u32;
         let mut head = Head {
             src: 0,
@@ -166,8 +181,8 @@ impl<'a> Compiler<'a> {
         for (addr, bit) in [(&rule.ip.src, flag::NOT_SRC), (&rule.ip.dst, flag::NOT_DST)] {
             let Some(Neg { not, value }) = addr else { continue };
             let AddrMask { addr: IpAddr::V4(addr), mask: IpAddr::V4(mask) } = *value else {
-                self.diagnostics.push(Diagnostic::error(rule.source, "an IPv6 address in an IPv4 rule"));
-                self.push(Matcher::Unmodelled, 0);
+                self.remarks.push(Diagnostic::error(rule.source, "an IPv6 address in an IPv4 rule"));
+                self.push(Matcher::Unmodelled, HEAD);
                 continue;
             };
             let (addr, mask) = (u32::from(addr) & u32::from(mask), u32::from(mask));
@@ -182,11 +197,12 @@ impl<'a> Compiler<'a> {
             (head.protocol, head.protocol_mask) = (value, if value == 0 { 0 } else { 255 });
             head.flags |= if not { flag::NOT_PROTOCOL } else { 0 };
         }
-        if let Some(pattern) = &rule.ip.in_dev {
+        let head_refused = is_refused(refused::Part::Head);
+        if let Some(pattern) = rule.ip.in_dev.as_ref().filter(|_| !head_refused) {
             head.in_test = self.dev_tests.test(&pattern.value, pattern.not);
             head.flags |= flag::DEVICES;
         }
-        if let Some(pattern) = &rule.ip.out_dev {
+        if let Some(pattern) = rule.ip.out_dev.as_ref().filter(|_| !head_refused) {
             head.out_test = self.dev_tests.test(&pattern.value, pattern.not);
             head.flags |= flag::DEVICES;
         }
@@ -195,14 +211,23 @@ impl<'a> Compiler<'a> {
             Some(false) => flag::NO_FRAGMENT,
             None => 0,
         };
+        if head_refused {
+            self.push(Matcher::Unmodelled, HEAD);
+        }
         for (position, written) in rule.matches.iter().enumerate() {
             self.references.of_match(written);
-            if let Some(matcher) = self.matcher(backend, rule, written) {
+            if is_refused(refused::Part::Match(position)) {
+                self.push(Matcher::Unmodelled, position as u16);
+            } else if let Some(matcher) = self.matcher(backend, rule, written) {
                 self.push(matcher, position as u16);
             }
         }
         self.references.of_target(&rule.target);
-        let target = self.target(table, rule, chains);
+        let target = if is_refused(refused::Part::Target) {
+            TargetOp::Unmodelled
+        } else {
+            self.target(table, rule, chains)
+        };
         self.program.heads.push(head);
         self.program.targets.push(target);
     }
@@ -249,7 +274,7 @@ impl<'a> Compiler<'a> {
                             })
                             .and_then(|(chain, position)| chain.rules.get(position as usize))
                             .map_or(table.source, |rule| rule.source);
-                        self.diagnostics.push(Diagnostic::error(
+                        self.remarks.push(Diagnostic::error(
                             source,
                             format!(
                                 "this rule of table {} closes a loop of chains, which the kernel refuses",
@@ -280,12 +305,7 @@ impl<'a> Compiler<'a> {
         Some(match written {
             Match::Comment(_) => return None,
             Match::Tcp(tcp) => {
-                let option = tcp.option.filter(|option| option.value != 0 || option.not);
-                let plain = [tcp.sport, tcp.dport].into_iter().flatten().all(says_nothing)
-                    && tcp
-                        .flags
-                        .is_none_or(|flags| !flags.not && (flags.value.mask, flags.value.comp) == (0, 0));
-                if nft && option.is_none() && !plain {
+                if nft && tcp_expression(tcp) {
                     let flags = tcp.flags.filter(|flags| flags.value.mask != 0).map(tcp_flags);
                     return payload(tcp.sport, tcp.dport, flags);
                 } else {
@@ -301,7 +321,7 @@ impl<'a> Compiler<'a> {
                 }
             }
             Match::Udp(udp) => {
-                if nft && ![udp.sport, udp.dport].into_iter().flatten().all(says_nothing) {
+                if nft && udp_expression(udp) {
                     return payload(udp.sport, udp.dport, None);
                 } else {
                     Matcher::Udp {
@@ -380,7 +400,7 @@ impl<'a> Compiler<'a> {
             Match::Set(set) => {
                 let id = self.set_ids.get(set.name.as_str()).copied();
                 if id.is_none() {
-                    self.diagnostics.push(Diagnostic::warning(
+                    self.remarks.push(Diagnostic::warning(
                         rule.source,
                         format!("there is no set {}: whether this rule matches is not known", set.name),
                     ));
@@ -422,7 +442,7 @@ impl<'a> Compiler<'a> {
                         _ => TargetOp::Jump(chain),
                     },
                     _ => {
-                        self.diagnostics.push(Diagnostic::error(
+                        self.remarks.push(Diagnostic::error(
                             rule.source,
                             format!("table {} has no user-defined chain {name} to jump to", table.name),
                         ));
@@ -462,6 +482,19 @@ impl<'a> Compiler<'a> {
 fn keep<T: Clone>(array: &mut Vec<T>, value: &T) -> u32 {
     array.push(value.clone());
     array.len() as u32 - 1
+}
+
+/// Whether iptables-nft makes expressions of a match, rather than to call the code of x_tables.
+pub(super) fn tcp_expression(tcp: &TcpMatch) -> bool {
+    let option = tcp.option.filter(|option| option.value != 0 || option.not);
+    let plain = [tcp.sport, tcp.dport].into_iter().flatten().all(says_nothing)
+        && tcp.flags.is_none_or(|flags| !flags.not && (flags.value.mask, flags.value.comp) == (0, 0));
+    option.is_none() && !plain
+}
+
+/// As [`tcp_expression`].
+pub(super) fn udp_expression(udp: &UdpMatch) -> bool {
+    ![udp.sport, udp.dport].into_iter().flatten().all(says_nothing)
 }
 
 /// Whether a test of ports is what stands in the binary rule without any (`tcp_all_zero` of iptables-nft).

@@ -11,6 +11,7 @@ mod hooks;
 mod matches;
 mod program;
 mod references;
+mod refused;
 mod state;
 mod targets;
 #[cfg(test)]

@@ -15,6 +15,8 @@ use crate::reason::{Because, Disposition, DropCode, End};
 use crate::skb::{Dst, Skb, SkbCt, SkbSocket};
 use crate::trace::{Recorder, RuleVerdict, Sink, Step};
 
+mod targets;
+
 const BACKENDS: [Backend; 2] = [Backend::Legacy, Backend::Nft];
 
 /// Answers 0 or 1 in turn as told.
@@ -37,7 +39,15 @@ fn rule(target: Target) -> Rule {
 }
 
 impl Rule {
+    /// With the protocol that the match needs.
     fn with(mut self, m: Match) -> Rule {
+        let protocol = match m {
+            Match::Tcp(_) | Match::Multiport(_) => Some(6),
+            Match::Udp(_) => Some(17),
+            Match::Icmp(_) => Some(1),
+            _ => None,
+        };
+        self.ip.protocol = self.ip.protocol.or(protocol.map(Neg::is));
         self.matches.push(m);
         self
     }
@@ -199,7 +209,11 @@ impl World {
 
 /// Whether the first rule of FORWARD, with this match and DROP, drops; `None` if that is not known.
 fn holds_in(world: &mut World, skb: &mut Skb) -> Option<bool> {
-    match world.run(Hook::Forward, skb).0 {
+    holds_at(world, Hook::Forward, skb)
+}
+
+fn holds_at(world: &mut World, hook: Hook, skb: &mut Skb) -> Option<bool> {
+    match world.run(hook, skb).0 {
         None => Some(false),
         Some(end) if end.disposition == Disposition::Dropped && end.code == Some(DropCode::RuleDrop) => {
             Some(true)
@@ -212,7 +226,11 @@ fn holds_in(world: &mut World, skb: &mut Skb) -> Option<bool> {
 }
 
 fn holds(backend: Backend, m: Match, skb: &mut Skb) -> Option<bool> {
-    holds_in(&mut World::forward(backend, Policy::Accept, vec![rule(Target::Drop).with(m)], vec![]), skb)
+    // Owners stand nowhere but where packets leave.
+    let hook = if matches!(m, Match::Owner(_)) { Hook::Output } else { Hook::Forward };
+    let chains = vec![chain(hook.name(), Some(Policy::Accept), vec![rule(Target::Drop).with(m)])];
+    let tables = vec![table(TableName::Filter, chains)];
+    holds_at(&mut World::new(config(vec![ruleset(backend, tables)])), hook, skb)
 }
 
 fn both(m: Match, mut skb: Skb) -> Option<bool> {
@@ -360,11 +378,13 @@ fn an_absent_device_has_the_empty_name() {
             (Neg::is(DevPattern { name: String::new(), prefix: true }), true),
         ] {
             let rules = vec![rule(Target::Drop).ip(|ip| ip.in_dev = Some(Box::new(pattern.clone())))];
-            let chains = vec![chain("OUTPUT", Some(Policy::Accept), rules)];
+            // OUTPUT itself takes no `-i`.
+            let chains =
+                vec![chain("OUTPUT", Some(Policy::Accept), vec![rule(jump("A"))]), chain("A", None, rules)];
             let mut world =
                 World::new(config(vec![ruleset(backend, vec![table(TableName::Filter, chains)])]));
             let (end, _) = world.run(Hook::Output, &mut syn());
-            assert_eq!(end.is_some(), wanted, "{pattern:?}");
+            assert_eq!(end.map(|end| end.disposition), wanted.then_some(Disposition::Dropped), "{pattern:?}");
         }
     }
 }
@@ -763,58 +783,6 @@ fn what_is_not_modelled_is_named() {
         bytes: None,
     };
     assert_eq!(both(Match::Set(set.into()), syn()), None);
-}
-
-#[test]
-fn tcpmss() {
-    let run = |target, options: &[u8]| {
-        let mut world =
-            World::forward(Backend::Nft, Policy::Accept, vec![rule(Target::Tcpmss(target))], vec![]);
-        let mut skb = skb(packet(6, 0, &tcp(2, options)));
-        skb.dst = Some(Dst {
-            dev: DevId(2),
-            local: false,
-            broadcast: false,
-            gateway: None,
-            route: None,
-            mtu: 1400,
-            redirect: false,
-        });
-        assert_eq!(world.run(Hook::Forward, &mut skb).0, None);
-        let l3 = skb.packet.l3();
-        assert_eq!(checksum::checksum(&l3[..20]), 0);
-        assert_eq!(usize::from(skb.ip.total_len), l3.len());
-        assert_eq!(tcp_checksum(&l3[20..]), 0, "checksum over a right one");
-        l3[40..].to_vec()
-    };
-    assert_eq!(run(TcpmssTarget::Set(1000), &[2, 4, 5, 180]), [2, 4, 3, 232]);
-    assert_eq!(run(TcpmssTarget::Set(1500), &[2, 4, 5, 180]), [2, 4, 5, 180]);
-    assert_eq!(run(TcpmssTarget::ClampToPmtu, &[1, 1, 2, 4, 5, 180, 1, 1]), [1, 1, 2, 4, 5, 80, 1, 1]);
-    assert_eq!(run(TcpmssTarget::Set(1000), &[3, 3, 7, 0]), [2, 4, 2, 24, 3, 3, 7, 0]);
-}
-
-#[test]
-fn ct_acts_on_a_packet_once() {
-    let ct = |set: &dyn Fn(&mut CtTarget)| {
-        let mut target = CtTarget::default();
-        set(&mut target);
-        rule(Target::Ct(target.into()))
-    };
-    let zone = |id| Some(CtTargetZone { id, original: true, reply: false });
-    let chains = vec![chain(
-        "FORWARD",
-        Some(Policy::Accept),
-        vec![ct(&|t| t.zone = zone(Some(5))), ct(&|t| t.notrack = true), ct(&|t| t.zone = zone(None))],
-    )];
-    let mut world =
-        World::new(config(vec![ruleset(Backend::Legacy, vec![table(TableName::Filter, chains)])]));
-    let mut skb = syn();
-    world.run(Hook::Forward, &mut skb);
-    assert_eq!(skb.ct, SkbCt::None);
-    assert_eq!(
-        skb.ct_template.map(|t| (t.rule, t.zone, t.original, t.reply)),
-        Some((RuleId(0), Some(5), true, false))
-    );
 }
 
 #[test]

@@ -57,6 +57,17 @@ fn credits(user: u64) -> u64 {
     user.wrapping_mul(HZ * CREDITS_PER_JIFFY / SCALE)
 }
 
+/// What `hashlimit_mt_check_common` refuses.
+pub(in crate::netfilter) fn overflows(config: &HashlimitMatch) -> bool {
+    match config.rate {
+        HashlimitRate::Bytes(_) => false,
+        HashlimitRate::Packets(avg) => {
+            let burst = u64::from(config.burst.unwrap_or(5));
+            burst == 0 || credits(avg.wrapping_mul(burst)) < credits(avg)
+        }
+    }
+}
+
 /// How the tool writes bytes a second into the rule (`bytes_to_cost`).
 fn bytes_to_cost(bytes: u64) -> u64 {
     u64::from(u32::MAX) / u64::from((bytes >> BYTE_SHIFT) as u32 + 1).max(1)

@@ -24,6 +24,11 @@ fn credits(user: u32) -> u32 {
     }
 }
 
+/// What `limit_mt_check` refuses.
+pub(in crate::netfilter) fn overflows(limit: &LimitMatch) -> bool {
+    limit.burst == 0 || credits(limit.avg.wrapping_mul(limit.burst)) < credits(limit.avg)
+}
+
 pub(in crate::netfilter) fn compile(slot: u32, limit: &LimitMatch) -> Matcher {
     Matcher::Limit { slot, cost: credits(limit.avg), cap: credits(limit.avg.wrapping_mul(limit.burst)) }
 }
