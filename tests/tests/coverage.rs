@@ -5,7 +5,7 @@ use pktwalk_scenario::file::Live;
 use pktwalk_scenario::model::ModelEngine;
 use pktwalk_scenario::runner;
 use pktwalk_tests::modelled::{self, Shown, note, note_throw};
-use pktwalk_tests::repo_root;
+use pktwalk_tests::{confirmed, repo_root};
 
 /// What no kernel-confirmed scenario shows, and why.
 const NOT_SHOWN: &[(&str, &str)] = &[
@@ -22,9 +22,7 @@ fn shown() -> Shown {
     for folder in runner::find(&repo_root().join("scenarios")).expect("scenarios can be read") {
         let scenario = runner::load(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
         let kernel = scenario.golden.as_ref().and_then(|golden| golden.kernel.as_deref());
-        if scenario.file.live != Live::Netns
-            || !kernel.is_some_and(|kernel| kernel.ends_with("(legacy, nft)"))
-        {
+        if scenario.file.live != Live::Netns || !kernel.is_some_and(|kernel| confirmed(&scenario, kernel)) {
             continue;
         }
         let model = ModelEngine::new().walk(&scenario.case).expect("the model runs every scenario");

@@ -10,7 +10,7 @@ use pktwalk_scenario::confirm::{Backends, Judge};
 use pktwalk_scenario::file::Live;
 use pktwalk_scenario::runner::{self, RunOptions, Scenario};
 use pktwalk_skip::skip_unprivileged;
-use pktwalk_tests::repo_root;
+use pktwalk_tests::{confirmed, repo_root};
 
 fn all() -> Vec<Scenario> {
     let folders: Vec<PathBuf> = runner::find(&repo_root().join("scenarios")).expect("scenarios can be read");
@@ -60,7 +60,7 @@ fn what_the_kernel_can_confirm_it_has_confirmed() {
         if scenario.file.live == Live::Netns {
             let kernel = scenario.golden.as_ref().and_then(|golden| golden.kernel.as_deref());
             assert!(
-                kernel.is_some_and(|kernel| kernel.ends_with("(legacy, nft)")),
+                kernel.is_some_and(|kernel| confirmed(&scenario, kernel)),
                 "{}: {} says of no kernel that it agreed with the rules on both backends",
                 scenario.case.name,
                 runner::GOLDEN

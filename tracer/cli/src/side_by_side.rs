@@ -28,6 +28,10 @@ pub fn side_by_side(confirmation: &Confirmation) -> (String, Exit) {
     for gap in &confirmation.other.gaps {
         let _ = writeln!(text, "not confirmed: {gap}\n");
     }
+    let of_model = confirmation.model.run.sends.iter().flat_map(|send| &send.packets);
+    let mut backends = of_model.flat_map(|packet| &packet.events).map(|event| event.backend);
+    let first = backends.next();
+    let both = backends.any(|backend| Some(backend) != first);
     let mut events = 0;
     let sends = confirmation.model.run.sends.iter().zip(&confirmation.other.sends);
     for (number, (model, kernel)) in sends.enumerate() {
@@ -45,7 +49,7 @@ pub fn side_by_side(confirmation: &Confirmation) -> (String, Exit) {
             }
             match (left.get(at), right.get(at)) {
                 (Some(whole), Some(kernel)) => {
-                    let here = Here { confirmation, send: number, packet: at };
+                    let here = Here { confirmation, send: number, packet: at, both };
                     events += here.both(&mut text, whole, kernel);
                     for copy in &whole.copies {
                         let end = model.packets.get(*copy).and_then(ended).unwrap_or_default();
@@ -143,6 +147,8 @@ struct Here<'a> {
     confirmation: &'a Confirmation,
     send: usize,
     packet: usize,
+    /// Whether there are events of both backends, so that each has to say whose it is.
+    both: bool,
 }
 
 impl Here<'_> {
@@ -159,12 +165,16 @@ impl Here<'_> {
             _ => None,
         });
         let same = event.map_or(model.run.events.len(), |(_, at, ..)| at);
+        let named = |event: &ScenarioEvent| {
+            let of = if self.both { format!("{} ", event.backend) } else { String::new() };
+            format!("{of}{event}")
+        };
         for event in model.run.events.iter().take(same) {
-            let _ = writeln!(text, "  =  {event}");
+            let _ = writeln!(text, "  =  {}", named(event));
         }
         if let Some((difference, _, left, right)) = event {
             let show = |event: &Option<Box<ScenarioEvent>>| {
-                event.as_ref().map_or_else(|| "nothing more".to_owned(), ToString::to_string)
+                event.as_deref().map_or_else(|| "nothing more".to_owned(), named)
             };
             let _ = writeln!(text, "  {}  model:  {}", mark(self.confirmation, difference), show(left));
             let _ = writeln!(text, "     kernel: {}", show(right));

@@ -14,15 +14,15 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use pktwalk_linux::config::NetNsConfig;
-use pktwalk_linux::hook::{Backend, Family};
+use pktwalk_linux::hook::Backend;
 use pktwalk_scenario::case::Case;
 use pktwalk_scenario::engine::{Engine, EngineError};
 use pktwalk_scenario::event::EngineRun;
 
 use crate::bpf;
-use crate::ns::{ENGINE, failed, unsupported};
+use crate::ns::{ENGINE, failed};
 use crate::perf::Perf;
+use crate::rules::Using;
 use crate::world::{Void, World};
 
 /// How often a case whose trace overflowed, or to which something happened between packets, is run again.
@@ -223,16 +223,6 @@ fn pin(number: u32) {
     }
 }
 
-fn backend_of(config: &NetNsConfig) -> Result<Backend, EngineError> {
-    let mut backends =
-        config.rulesets.iter().filter(|set| set.save.family == Family::V4).map(|set| set.backend);
-    let first = backends.next().unwrap_or(Backend::Nft);
-    if backends.any(|backend| backend != first) {
-        return Err(unsupported("rules of both backends in one namespace"));
-    }
-    Ok(first)
-}
-
 fn run(
     request: &Request,
     worlds: &mut Vec<World>,
@@ -241,11 +231,11 @@ fn run(
     lock: &str,
 ) -> Answer {
     let case = &*request.case;
-    let backend = backend_of(&case.config)?;
+    let using = Using::of(&case.config)?;
     let fits = |world: &World| match request.worlds {
         Worlds::New => false,
-        Worlds::Clean => world.fits(&case.config, backend) && !world.told(),
-        Worlds::Any => world.fits(&case.config, backend),
+        Worlds::Clean => world.fits(&case.config, using) && !world.told(),
+        Worlds::Any => world.fits(&case.config, using),
     };
     match worlds.iter().position(fits) {
         Some(at) => {
@@ -257,12 +247,17 @@ fn run(
             if worlds.len() >= KEPT {
                 worlds.remove(0);
             }
-            worlds.push(World::new(&case.config, backend, lock, sink)?);
+            worlds.push(World::new(&case.config, using, lock, sink)?);
         }
     }
-    let Some(world) = worlds.last_mut() else { return Err(failed("no world")) };
     let mut why = "";
-    for _ in 0..ATTEMPTS {
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 && matches!(using, Using::Both { .. }) {
+            // In the one that there is, the legacy tables came first, whatever comes first in the case.
+            worlds.pop();
+            worlds.push(World::new(&case.config, using, lock, sink)?);
+        }
+        let Some(world) = worlds.last_mut() else { return Err(failed("no world")) };
         world.program(&case.config)?;
         world.fill(case.sends.len())?;
         let done = send_all(case, world, perf);
@@ -283,7 +278,6 @@ fn send_all(case: &Case, world: &mut World, perf: &mut Option<Perf>) -> Result<K
     done.run.kernel =
         std::fs::read_to_string("/proc/sys/kernel/osrelease").ok().map(|text| text.trim().to_owned());
     let mut first = None;
-    done.run.gaps.extend(world.gaps());
     // What making the world led to is nobody's, however much it was.
     match world.late(perf) {
         Ok(_) | Err(Void::Overrun | Void::Late) => {}
@@ -301,6 +295,7 @@ fn send_all(case: &Case, world: &mut World, perf: &mut Option<Perf>) -> Result<K
             return Err(Void::Late);
         }
     }
+    done.run.gaps.extend(world.gaps());
     Ok(done)
 }
 

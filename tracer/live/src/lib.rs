@@ -7,6 +7,7 @@
 //! Everything happens on one thread of the engine's own, which lives in the namespace: nothing outside is touched, and the namespaces end
 //! with the thread's file descriptors, however the process ends.
 
+mod both;
 mod bpf;
 mod connections;
 pub mod engine;

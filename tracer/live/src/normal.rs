@@ -6,6 +6,7 @@ use pktwalk_linux::reason::{Disposition, DropCode};
 use pktwalk_packet::{EtherType, Packet};
 use pktwalk_scenario::event::{At, Decided, EventVerdict, FrameOut, PacketRun, ScenarioEvent};
 
+use crate::both;
 use crate::identity::Identity;
 use crate::perf::Freed;
 use crate::rules::{Loaded, TRACE_TABLE};
@@ -96,18 +97,28 @@ impl Run {
 }
 
 fn is_base(loaded: &Loaded, table: TableName, chain: &str) -> bool {
-    let known = loaded.chains.get(&(table, chain.to_owned()));
+    let known = loaded.chains.get(&(Backend::Nft, table, chain.to_owned()));
     known.map_or_else(|| Hook::from_chain_name(chain).is_some(), |chain| chain.policy.is_some())
 }
 
-/// The packets that a send led to, and the IP ids of those that the namespace made, in order of creation.
+/// What a send led to.
+pub(crate) struct Packets {
+    /// The packets; the first is the one that was sent.
+    pub packets: Vec<PacketRun>,
+    /// The IP ids of those that the namespace made, in order of creation.
+    pub ids: Vec<u16>,
+    /// Whether the order of all events is known.
+    pub ordered: bool,
+}
+
+/// The packets that a send led to.
 pub(crate) fn packets(
     loaded: &Loaded,
     sent: &Packet,
     local: bool,
     loopback: Option<u32>,
     seen: Seen,
-) -> (Vec<PacketRun>, Vec<u16>) {
+) -> Packets {
     let identity = if sent.ethertype() == EtherType::IPV4 { Identity::of(sent.l3()) } else { None };
     let mut runs = vec![Run::new(identity, None)];
     let mut active = 0;
@@ -130,10 +141,21 @@ pub(crate) fn packets(
         }
         nft(loaded, &mut runs[active], event);
     }
+    let nft_events: Vec<usize> = runs.iter().map(|run| run.run.events.len()).collect();
     for event in &seen.legacy {
         let identity = Identity::of(&event.payload);
         let at = runs.iter().position(|run| run.identity == identity).unwrap_or(0);
         legacy(loaded, &mut runs[at].run, event);
+    }
+    let mut ordered = true;
+    if let Some(first) = loaded.first {
+        for (run, nft_events) in runs.iter_mut().zip(nft_events) {
+            let legacy = run.run.events.split_off(nft_events);
+            let nft = std::mem::take(&mut run.run.events);
+            let (events, known) = both::merge(first, run.passed_output, nft, legacy);
+            run.run.events = events;
+            ordered &= known;
+        }
     }
     for frame in seen.frames {
         let identity =
@@ -167,7 +189,7 @@ pub(crate) fn packets(
         .collect();
     let mut runs: Vec<PacketRun> = runs.into_iter().map(|run| run.run).collect();
     ends(loaded, &mut runs, &told, &arrived, seen.freed, seen.send_error);
-    (runs, ids)
+    Packets { packets: runs, ids, ordered }
 }
 
 /// A packet enters PREROUTING or OUTPUT, as the side table tells. Gives its number.
@@ -262,7 +284,7 @@ fn nft(loaded: &Loaded, run: &mut Run, event: &NftEvent) {
 fn legacy(loaded: &Loaded, run: &mut PacketRun, event: &LegacyEvent) {
     let Some(table) = TableName::from_name(&event.table) else { return };
     // A table that an earlier case touched is empty by now, but still says its policy.
-    let Some(chain) = loaded.chains.get(&(table, event.chain.clone())) else { return };
+    let Some(chain) = loaded.chains.get(&(Backend::Legacy, table, event.chain.clone())) else { return };
     let Some(hook) = Hook::INET.get(usize::from(event.hook)).copied() else { return };
     let rule = (event.number as usize).checked_sub(1).and_then(|at| chain.rules.get(at));
     let (at, verdict) = match (rule, chain.policy) {
@@ -319,7 +341,7 @@ fn may_drop(loaded: &Loaded, target: &Target) -> bool {
 /// The target of the rule of an event.
 fn target<'a>(loaded: &'a Loaded, event: &ScenarioEvent) -> Option<&'a Target> {
     let At::Rule(position) = event.at else { return None };
-    let chain = loaded.chains.get(&(event.table, event.chain.clone()))?;
+    let chain = loaded.chains.get(&(event.backend, event.table, event.chain.clone()))?;
     chain.rules.get((position as usize).checked_sub(1)?).map(|rule| &rule.target)
 }
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use pktwalk_linux::choice::{Choice, ChoicePoint, Seeded};
 use pktwalk_linux::config::{NetNsConfig, Nexthop};
 use pktwalk_linux::conntrack::tuple::{CtL4, CtTuple};
-use pktwalk_linux::hook::TableName;
+use pktwalk_linux::hook::{Backend, TableName};
 use pktwalk_linux::ids::{RouteId, RuleId};
 use pktwalk_linux::iptables::ast::{Match, StatisticMatch};
 use pktwalk_linux::netns::NetNs;
@@ -88,11 +88,12 @@ struct SendReplay {
 
 impl SendReplay {
     fn new(ns: &NetNs, run: &SendRun, ids: Vec<u16>) -> SendReplay {
-        let mut matched: BTreeMap<(TableName, &str, u32), BTreeMap<usize, u32>> = BTreeMap::new();
+        let mut matched: BTreeMap<(Backend, TableName, &str, u32), BTreeMap<usize, u32>> = BTreeMap::new();
         for (number, packet) in run.packets.iter().enumerate() {
             for event in &packet.events {
                 if let At::Rule(position) = event.at {
-                    let of_rule = matched.entry((event.table, &event.chain, position)).or_default();
+                    let rule = (event.backend, event.table, event.chain.as_str(), position);
+                    let of_rule = matched.entry(rule).or_default();
                     *of_rule.entry(number).or_default() += 1;
                 }
             }
@@ -106,10 +107,8 @@ impl SendReplay {
                 _ => None,
             });
             let (Some(not), Some(name)) = (not, ns.netfilter.chain_ast(&ns.config, chain)) else { continue };
-            let table = ns.netfilter.chain(chain).and_then(|place| {
-                ns.config.rulesets.get(place.ruleset as usize)?.save.tables.get(place.table_index as usize)
-            });
-            let key = table.map(|table| (table.name, name.name.as_str(), position));
+            let place = ns.netfilter.chain(chain);
+            let key = place.map(|place| (place.backend, place.table, name.name.as_str(), position));
             let matches = key.and_then(|key| matched.get(&key)).cloned().unwrap_or_default();
             random.insert(rule, Random { not, matches });
         }

@@ -23,11 +23,47 @@ const TRACE_RULES: &str = "flush ruleset\n\
     chain o { type filter hook output priority -301; meta nftrace set 1; }\n\
     }\n";
 
+/// Whose rules a namespace has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Using {
+    /// Those of one backend.
+    One(Backend),
+    /// Those of both.
+    Both {
+        /// The backend that was registered last, whose chains run first among those of one priority (`nf_hook_grow`).
+        first: Backend,
+    },
+}
+
+impl Using {
+    /// What a configuration uses; nf_tables if it has no rules.
+    pub fn of(config: &NetNsConfig) -> Result<Using, EngineError> {
+        let mut backends: Vec<Backend> = rulesets(config).map(|ruleset| ruleset.backend).collect();
+        backends.dedup();
+        match backends.as_slice() {
+            [] => Ok(Using::One(Backend::Nft)),
+            [one] => Ok(Using::One(*one)),
+            [_, first] => Ok(Using::Both { first: *first }),
+            _ => Err(unsupported("rulesets of both backends that were registered by turns")),
+        }
+    }
+
+    /// Whether there are rules of this one.
+    pub fn has(self, backend: Backend) -> bool {
+        match self {
+            Using::One(one) => one == backend,
+            Using::Both { .. } => true,
+        }
+    }
+}
+
 /// What is loaded, by the names that the trace uses.
 #[derive(Default)]
 pub(crate) struct Loaded {
-    /// Rules of each chain, by table and name.
-    pub chains: BTreeMap<(TableName, String), ast::Chain>,
+    /// Rules of each chain, by backend, table and name.
+    pub chains: BTreeMap<(Backend, TableName, String), ast::Chain>,
+    /// With rules of both backends, the one that runs first among chains of one priority.
+    pub first: Option<Backend>,
     /// nf_tables: position (from 1) of each handle in its chain.
     pub handles: BTreeMap<(TableName, u64), u32>,
     /// Whether a device has an IPv4 address for everyone to see.
@@ -39,11 +75,11 @@ pub(crate) struct Loaded {
 /// Replaces whatever rules and sets the calling thread's namespace has.
 pub(crate) fn load(
     config: &NetNsConfig,
-    backend: Backend,
+    using: Using,
     netfilter: &mut Netfilter,
     lock: &str,
 ) -> Result<Loaded, EngineError> {
-    clear(backend, lock)?;
+    clear(using, lock)?;
     tool("ipset", &["destroy"], "", &[])?;
     if !config.sets.is_empty() {
         tool("ipset", &["restore"], &ipset::print(&config.sets), &[])?;
@@ -55,20 +91,22 @@ pub(crate) fn load(
     let mut loaded = Loaded {
         any_address: config.devices.iter().any(universe),
         device_without_address: config.devices.iter().any(|device| !v4(&device)),
+        first: if let Using::Both { first } = using { Some(first) } else { None },
         ..Loaded::default()
     };
-    let mut tables: Vec<TableName> = Vec::new();
+    let mut tables: Vec<(Backend, TableName)> = Vec::new();
     for ruleset in rulesets(config) {
+        let backend = ruleset.backend;
         // The second would flush what the first loaded.
-        let here: Vec<TableName> = ruleset.save.tables.iter().map(|table| table.name).collect();
-        if let Some(table) = here.iter().find(|table| tables.contains(table)) {
+        let here: Vec<_> = ruleset.save.tables.iter().map(|table| (backend, table.name)).collect();
+        if let Some((_, table)) = here.iter().find(|table| tables.contains(table)) {
             return Err(unsupported(format!("two rulesets of {backend} that both have a table {table}")));
         }
         tables.extend(here);
-        restore(ruleset, backend, lock)?;
+        restore(ruleset, lock)?;
         for table in &ruleset.save.tables {
             // A table that stands twice is loaded twice; the second replaces the first.
-            loaded.chains.retain(|(name, _), _| *name != table.name);
+            loaded.chains.retain(|(of, name, _), _| (*of, *name) != (backend, table.name));
             // The tools make every built-in chain of a table, also those that the file does not name.
             for hook in table.name.hooks() {
                 let empty = ast::Chain {
@@ -78,14 +116,14 @@ pub(crate) fn load(
                     rules: Vec::new(),
                     source: table.source,
                 };
-                loaded.chains.insert((table.name, empty.name.clone()), empty);
+                loaded.chains.insert((backend, table.name, empty.name.clone()), empty);
             }
             for chain in &table.chains {
-                loaded.chains.insert((table.name, chain.name.clone()), chain.clone());
+                loaded.chains.insert((backend, table.name, chain.name.clone()), chain.clone());
             }
         }
     }
-    if backend == Backend::Nft {
+    if using.has(Backend::Nft) {
         loaded.handles = handles(netfilter)?;
     }
     Ok(loaded)
@@ -95,9 +133,9 @@ fn rulesets(config: &NetNsConfig) -> impl Iterator<Item = &Ruleset> {
     config.rulesets.iter().filter(|ruleset| ruleset.save.family == Family::V4)
 }
 
-fn restore(ruleset: &Ruleset, backend: Backend, lock: &str) -> Result<(), EngineError> {
+fn restore(ruleset: &Ruleset, lock: &str) -> Result<(), EngineError> {
     let text = iptables::print(&ruleset.save, false);
-    match backend {
+    match ruleset.backend {
         Backend::Nft => tool("iptables-nft-restore", &[], &text, &[]),
         Backend::Legacy => tool("iptables-legacy-restore", &["-w"], &text, &[("XTABLES_LOCKFILE", lock)]),
     }
@@ -117,9 +155,9 @@ fn with_line(error: EngineError, text: &str) -> EngineError {
 
 /// Takes all rules away. Legacy tables stay once they were touched: they are emptied, which also ends what `recent`, `limit` and `hashlimit` of the
 /// rules before remember (a new table that shares their names would take it over).
-fn clear(backend: Backend, lock: &str) -> Result<(), EngineError> {
+fn clear(using: Using, lock: &str) -> Result<(), EngineError> {
     tool("nft", &["-f", "-"], TRACE_RULES, &[])?;
-    if backend == Backend::Nft {
+    if !using.has(Backend::Legacy) {
         return Ok(());
     }
     let touched = std::fs::read_to_string("/proc/thread-self/net/ip_tables_names").unwrap_or_default();

@@ -25,7 +25,7 @@ use crate::normal::{self, Seen};
 use crate::ns::{Namespace, failed, missing, tool, unsupported};
 use crate::perf::{Freed, Perf};
 use crate::program::{self, has_peer, peer_name};
-use crate::rules::{self, Loaded};
+use crate::rules::{self, Loaded, Using};
 use crate::trace::Tracer;
 use crate::{bpf, connections, fill, neigh, offload, state};
 
@@ -38,9 +38,9 @@ struct Port {
     _sink: Option<OwnedFd>,
 }
 
-/// One backend's world. Belongs to the thread that made it, which is in the node's namespace.
+/// A world of one backend or of both. Belongs to the thread that made it, which is in the node's namespace.
 pub(crate) struct World {
-    backend: Backend,
+    using: Using,
     node: Namespace,
     peer: Namespace,
     config: NetNsConfig,
@@ -51,6 +51,8 @@ pub(crate) struct World {
     netfilter: Netfilter,
     /// Settings that could not be set.
     unset: Vec<String>,
+    /// Whether it is not known in which order rules of both backends saw some packet.
+    unordered: bool,
     loaded: Loaded,
     sockets: Vec<OwnedFd>,
     /// Whether the tables of routing rules were ever told apart: the kernel never joins them again.
@@ -141,7 +143,7 @@ impl World {
     /// New namespaces with the devices of `config`. The calling thread is in the node's afterwards.
     pub fn new(
         config: &NetNsConfig,
-        backend: Backend,
+        using: Using,
         lock: &str,
         sink: Option<&OwnedFd>,
     ) -> Result<World, EngineError> {
@@ -178,11 +180,11 @@ impl World {
         peer.enter()?;
         let ports = open_ports(config, sink);
         node.enter()?;
-        let tracer = Tracer::open(backend == Backend::Legacy).map_err(netlink_failed)?;
+        let tracer = Tracer::open(using.has(Backend::Legacy)).map_err(netlink_failed)?;
         let netfilter = Netfilter::open(0, 4 << 20).map_err(|errno| netlink_failed(errno.into()))?;
         let devices = NetNsConfig { devices: Vec::new(), ..NetNsConfig::default() };
         Ok(World {
-            backend,
+            using,
             node,
             peer,
             ns: NetNs::compile(NetNsConfig::default()).0,
@@ -191,6 +193,7 @@ impl World {
             tracer,
             netfilter,
             unset: Vec::new(),
+            unordered: false,
             loaded: Loaded::default(),
             sockets: Vec::new(),
             split: false,
@@ -202,11 +205,17 @@ impl World {
     }
 
     /// Whether this world can become that of `config`.
-    pub fn fits(&self, config: &NetNsConfig, backend: Backend) -> bool {
+    pub fn fits(&self, config: &NetNsConfig, using: Using) -> bool {
         let fresh = self.config.devices.is_empty();
         let unsplit = self.split && !program::has_custom_rules(config);
-        let stale_nat = backend == Backend::Legacy && self.nat && !has_nat(config);
-        self.backend == backend && !stale_nat && (fresh || same_devices(&self.config, config)) && !unsplit
+        let stale_nat = using == Using::One(Backend::Legacy) && self.nat && !has_nat(config);
+        // Legacy tables stay, and with them their place among the chains of one priority.
+        let ordered = matches!(using, Using::One(_));
+        self.using == using
+            && ordered
+            && !stale_nat
+            && (fresh || same_devices(&self.config, config))
+            && !unsplit
     }
 
     /// Whether a host was told something by ICMP, which the kernel remembers.
@@ -243,16 +252,18 @@ impl World {
         self.config = config.clone();
         let (sets, rulesets) = (Vec::new(), Vec::new());
         self.ns = NetNs::compile(NetNsConfig { sets, rulesets, ..config.clone() }).0;
-        self.loaded = rules::load(config, self.backend, &mut self.netfilter, &self.lock)?;
+        self.loaded = rules::load(config, self.using, &mut self.netfilter, &self.lock)?;
         state::flush(&mut self.netfilter).map_err(netlink_failed)?;
         // Only now: rules may have loaded a module that has settings.
         self.unset = program::settings(config);
         self.open_sockets(config)
     }
 
-    /// What of the case this world could not bring about, a line each.
+    /// What of the case this world could not bring about or did not see, a line each.
     pub fn gaps(&self) -> impl Iterator<Item = String> {
-        self.unset.iter().map(|what| format!("not set: {what}"))
+        let unordered = "not seen: in which order rules of both backends ran";
+        let unset = self.unset.iter().map(|what| format!("not set: {what}"));
+        unset.chain(self.unordered.then(|| unordered.to_owned()))
     }
 
     /// Leaves as much room in the connection table as the configuration says, where `packets` packets could fill it.
@@ -439,7 +450,9 @@ impl World {
         }
         let loopback = self.config.devices.iter().find(|device| device.name == "lo").map(|lo| lo.ifindex);
         let seen = Seen { nft, legacy, frames, freed, send_error };
-        let (packets, ids) = normal::packets(&self.loaded, &sent, local, loopback, seen);
+        let normal::Packets { packets, ids, ordered } =
+            normal::packets(&self.loaded, &sent, local, loopback, seen);
+        self.unordered |= !ordered;
         self.told |= packets.len() > 1;
         let conntrack = state::connections(&mut self.netfilter, self.filled)?;
         questions.sort();

@@ -54,7 +54,13 @@ impl fmt::Display for Difference {
         };
         match &self.what {
             What::Event(at, left, right) => {
-                write!(f, "event {}: {} | {}", at + 1, event(left), event(right))
+                write!(f, "event {}: {} | {}", at + 1, event(left), event(right))?;
+                match (left, right) {
+                    (Some(left), Some(right)) if left.backend != right.backend => {
+                        write!(f, " (of {} | {})", left.backend, right.backend)
+                    }
+                    _ => Ok(()),
+                }
             }
             What::Disposition(left, right) => write!(f, "ended {left} | {right}"),
             What::KernelReason(left, right) => write!(f, "reason {left} | {right}"),

@@ -80,6 +80,16 @@ fn every_difference_is_marked_once() {
 }
 
 #[test]
+fn events_of_both_backends_say_whose_they_are() {
+    let (text, _) = seen("10-filter/both-backends", &|_| {});
+    let both =
+        "  =  legacy filter FORWARD rule 1 ACCEPT mark 0x1\n  =  nft filter FORWARD rule 1 ACCEPT mark 0x1\n";
+    assert!(text.contains(both), "{text}");
+    let (text, _) = seen(COPIED[0], &|_| {});
+    assert!(!text.contains("nft filter"), "{text}");
+}
+
+#[test]
 fn a_packet_that_only_one_saw_is_told() {
     // The redirect, which is no copy.
     let (text, exit) = seen("40-routing/redirect", &|sends| sends[0].packets.truncate(1));

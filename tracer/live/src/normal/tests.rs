@@ -12,7 +12,7 @@ fn loaded() -> Loaded {
     let (save, _) = iptables::parse(RULES, 0, Family::V4);
     let chain = save.tables[0].chains[0].clone();
     let mut loaded = Loaded::default();
-    loaded.chains.insert((TableName::Filter, chain.name.clone()), chain);
+    loaded.chains.insert((Backend::Legacy, TableName::Filter, chain.name.clone()), chain);
     loaded
 }
 
