@@ -326,6 +326,8 @@ COMMIT
 -A foo -s 1.2.3.4 -j CLASSIFY --set-class 0001:0002
 -A foo -m string --string "a b" --algo bm
 -A foo -m u32 --u32 "0x6&0xff=0x0:0x5"
+-A foo -m connlabel --label 5
+-A foo -m connlabel ! --label 5 --set
 -A foo -p tcp -m tcp --dport 1:1 -m hashlimit --hashlimit-upto 60/min --hashlimit-name abc --hashlimit-burst 7
 -A foo -m hashlimit --hashlimit-upto 3/hour --hashlimit-name abd --hashlimit-htable-expire 3600000
 -A foo -m hashlimit --hashlimit-upto 3/hour --hashlimit-name abd --hashlimit-htable-expire 10000

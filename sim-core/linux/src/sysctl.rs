@@ -7,12 +7,16 @@
 //! A device that has no value of its own takes `conf.default`'s, and for `forwarding` that of `conf.all` (writing either writes all
 //! devices). Where no settings were given at all, forwarding is taken to be on: [`Sysctls::forwarding_assumed`].
 
+mod ranges;
+
 use std::collections::BTreeMap;
 
 use crate::config::{MissingState, NetNsConfig};
 use crate::conntrack::CtSettings;
 use crate::diag::Diagnostic;
 use crate::ids::{DevId, SourceLine};
+
+pub use ranges::{Misfit, check};
 
 /// What `conf.all`, `conf.default` or a device holds. Every value as the kernel keeps it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -268,6 +272,9 @@ pub fn write(config: &mut NetNsConfig, key: &str, value: &str) -> Result<(), Str
         return Err("no setting that is modelled is called so".to_owned());
     }
     let number: i64 = value.trim().parse().map_err(|_| format!("'{value}' is no number"))?;
+    if let Err(Misfit::Unusable(why) | Misfit::Odd(why)) = check(key, value) {
+        return Err(why);
+    }
     if matches!(key, "net.ipv4.ip_forward" | "net.ipv4.conf.all.forwarding") {
         let before = Sysctls::compile(config, &mut Vec::new()).all.forwarding;
         if i64::from(before) != number {
@@ -334,7 +341,8 @@ impl Sysctls {
             icmp_echo_ignore_broadcasts: reader.or("net.ipv4.icmp_echo_ignore_broadcasts", 1) != 0,
             icmp_errors_use_inbound_ifaddr: reader.or("net.ipv4.icmp_errors_use_inbound_ifaddr", 0) != 0,
             icmp_ratelimit_ms: positive(reader.or("net.ipv4.icmp_ratelimit", 1000)),
-            icmp_ratemask: positive(reader.or("net.ipv4.icmp_ratemask", 6168)),
+            // Printed as a signed number: all types are -1.
+            icmp_ratemask: reader.or("net.ipv4.icmp_ratemask", 6168) as u32,
             icmp_msgs_per_sec: positive(reader.or("net.ipv4.icmp_msgs_per_sec", 1000)),
             icmp_msgs_burst: positive(reader.or("net.ipv4.icmp_msgs_burst", 50)),
             fwmark_reflect: reader.or("net.ipv4.fwmark_reflect", 0) != 0,
@@ -373,9 +381,14 @@ impl Sysctls {
         self.dev(dev).forwarding != 0
     }
 
-    /// Reverse path filter: 0 off, 1 strict, 2 loose (`IN_DEV_RPFILTER`: the larger of all and the device).
+    /// Reverse path filter: 0 off, 1 strict, 2 loose (`IN_DEV_RPFILTER`: the larger of all and the device). The kernel takes any number, and
+    /// asks for 0 and 1 only.
     pub fn rp_filter(&self, dev: DevId) -> u8 {
-        self.all.rp_filter.max(self.dev(dev).rp_filter).clamp(0, 255) as u8
+        match self.all.rp_filter.max(self.dev(dev).rp_filter) {
+            0 => 0,
+            1 => 1,
+            _ => 2,
+        }
     }
 
     /// Takes packets whose source is local (`IN_DEV_ACCEPT_LOCAL`: either).

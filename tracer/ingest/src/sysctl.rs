@@ -1,6 +1,7 @@
 //! `sysctl -a`.
 
 use pktwalk_linux::config::MissingState;
+use pktwalk_linux::sysctl::{self, Misfit};
 
 use crate::reader::Reader;
 
@@ -37,6 +38,15 @@ pub(crate) fn settings(reader: &mut Reader<'_>, text: &[u8]) {
         };
         // Nothing else of a machine's settings decides about its packets.
         if key.starts_with("net.") {
+            match sysctl::check(&key, value) {
+                Ok(()) => {}
+                Err(Misfit::Odd(why)) => reader.warning(number, why),
+                Err(Misfit::Unusable(why)) => {
+                    reader.error(number, format!("{why}: the setting is not known"));
+                    lost = true;
+                    return;
+                }
+            }
             reader.config.sysctls.insert(key, value.trim().to_owned());
         }
     });

@@ -237,6 +237,7 @@ pub(super) fn push_unmodelled(out: &mut Line, option: &str, unmodelled: &Unmodel
     for word in &unmodelled.words {
         match before {
             // The tool prints these in quotes, whatever they are.
+            "--label" if unmodelled.name == "connlabel" => out.quoted(word),
             "--string" | "--hex-string" | "--u32" | "--bytecode" => out.quoted(word),
             "--helper" | "--comment" | "--log-prefix" | "--nflog-prefix" | "--ulog-prefix" => {
                 out.string(word)
