@@ -94,6 +94,15 @@ carriers() {
 
 rules() { iptables-nft-restore; }
 
+# masquerade: whoever leaves by eth0 has the node's address there.
+masquerade() {
+  rules <<'RULES'
+*nat
+-A POSTROUTING -o eth0 -j MASQUERADE
+COMMIT
+RULES
+}
+
 # watch: rules that only count, for scenarios whose subject is elsewhere: with them, the kernel tells by both backends how far each packet comes.
 watch() {
   rules <<'RULES'

@@ -125,39 +125,13 @@ const TARGETS: [&str; 28] = [
     "TCPMSS clamp",
 ];
 
-fn route_name(kind: RouteType) -> &'static str {
-    match kind {
-        RouteType::Unicast => "unicast",
-        RouteType::Local => "local",
-        RouteType::Broadcast => "broadcast",
-        RouteType::Anycast => "anycast",
-        RouteType::Multicast => "multicast",
-        RouteType::Blackhole => "blackhole",
-        RouteType::Unreachable => "unreachable",
-        RouteType::Prohibit => "prohibit",
-        RouteType::Throw => "throw",
-    }
-}
-
-const ROUTE_TYPES: [&str; 9] = [
-    "unicast",
-    "local",
-    "broadcast",
-    "anycast",
-    "multicast",
-    "blackhole",
-    "unreachable",
-    "prohibit",
-    "throw",
-];
-
 /// Everything that there is to be shown.
 pub fn wanted() -> Shown {
     let mut wanted = Shown::new();
     wanted.extend(MATCHES.map(|name| format!("match {name}")));
     wanted.extend(TARGETS.map(|name| format!("target {name}")));
     wanted.extend(["CHECKSUM"].map(|name| format!("target {name}")));
-    wanted.extend(ROUTE_TYPES.map(|name| format!("route {name}")));
+    wanted.extend(RouteType::ALL.iter().map(|kind| format!("route {}", kind.name())));
     wanted.extend(DropCode::ALL.iter().map(|code| format!("code {}", code.code())));
     for table in TableName::ALL {
         wanted.extend(table.hooks().iter().map(|hook| format!("hook {table} {hook}")));
@@ -167,7 +141,7 @@ pub fn wanted() -> Shown {
 
 fn note_route(ns: &NetNs, route: pktwalk_linux::ids::RouteId, shown: &mut Shown) {
     if let Some(route) = ns.fib.route(&ns.config, route) {
-        shown.insert(format!("route {}", route_name(route.kind)));
+        shown.insert(format!("route {}", route.kind.name()));
     }
 }
 

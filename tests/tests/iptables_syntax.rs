@@ -542,23 +542,18 @@ fn tables_stand_in_the_order_of_the_tools() {
         return;
     }
     let table = |name: &str| format!("*{name}\n:one - [0:0]\n[0:0] -A one -p udp -j ACCEPT\nCOMMIT\n");
-    let text = ["nat", "security", "filter", "raw", "mangle"].map(table).concat();
-    let save = read(&text, Family::V4);
-    let saved = through_tool("nft", Family::V4, "", &text).unwrap();
-    assert_eq!(iptables::print_saved(&save, Backend::Nft, true), saved);
-    let mut latest_first = save.clone();
-    latest_first.tables.reverse();
-    let saved = through_tool("legacy", Family::V4, "", &text).unwrap();
-    assert_eq!(iptables::print_saved(&latest_first, Backend::Legacy, true), saved);
+    let saved_alike = |text: &str| {
+        let save = read(text, Family::V4);
+        let saved = through_tool("nft", Family::V4, "", text).unwrap();
+        assert_eq!(iptables::print_saved(&save, Backend::Nft, true), saved);
+        let mut latest_first = save.clone();
+        latest_first.tables.reverse();
+        let saved = through_tool("legacy", Family::V4, "", text).unwrap();
+        assert_eq!(iptables::print_saved(&latest_first, Backend::Legacy, true), saved);
+    };
+    saved_alike(&["nat", "security", "filter", "raw", "mangle"].map(table).concat());
     // A table of which nothing is said is one for legacy only.
-    let text = format!("*mangle\nCOMMIT\n{}", table("nat"));
-    let save = read(&text, Family::V4);
-    let saved = through_tool("nft", Family::V4, "", &text).unwrap();
-    assert_eq!(iptables::print_saved(&save, Backend::Nft, true), saved);
-    let mut latest_first = save.clone();
-    latest_first.tables.reverse();
-    let saved = through_tool("legacy", Family::V4, "", &text).unwrap();
-    assert_eq!(iptables::print_saved(&latest_first, Backend::Legacy, true), saved);
+    saved_alike(&format!("*mangle\nCOMMIT\n{}", table("nat")));
 }
 
 /// Generated rules load as they are printed, come back so, and are read back as what was generated.

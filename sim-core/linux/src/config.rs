@@ -276,27 +276,59 @@ pub struct Address {
     pub secondary: bool,
 }
 
-/// What a route does with a packet (`RTN_*`).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum RouteType {
-    /// Sends it on.
-    Unicast,
-    /// Delivers it here.
-    Local,
-    /// Delivers it here as a broadcast.
-    Broadcast,
-    /// Delivers it here as an anycast.
-    Anycast,
-    /// Multicast.
-    Multicast,
-    /// Drops it silently.
-    Blackhole,
-    /// Answers host unreachable.
-    Unreachable,
-    /// Answers communication prohibited.
-    Prohibit,
-    /// Goes on with the next routing rule.
-    Throw,
+/// An enum whose variants have the names that a tool prints and reads.
+macro_rules! named {
+    (
+        $(#[$about:meta])*
+        pub enum $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal;)* }
+    ) => {
+        $(#[$about])*
+        pub enum $name {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl $name {
+            /// Every one.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)*];
+
+            /// Its name.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $($name::$variant => $text,)*
+                }
+            }
+
+            /// The one of this name.
+            pub fn from_name(name: &str) -> Option<$name> {
+                $name::ALL.iter().copied().find(|each| each.name() == name)
+            }
+        }
+    };
+}
+
+named! {
+    /// What a route does with a packet (`RTN_*`). Names are those of `ip route`.
+    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+    pub enum RouteType {
+        /// Sends it on.
+        Unicast = "unicast";
+        /// Delivers it here.
+        Local = "local";
+        /// Delivers it here as a broadcast.
+        Broadcast = "broadcast";
+        /// Delivers it here as an anycast.
+        Anycast = "anycast";
+        /// Multicast.
+        Multicast = "multicast";
+        /// Drops it silently.
+        Blackhole = "blackhole";
+        /// Answers host unreachable.
+        Unreachable = "unreachable";
+        /// Answers communication prohibited.
+        Prohibit = "prohibit";
+        /// Goes on with the next routing rule.
+        Throw = "throw";
+    }
 }
 
 /// One route.
@@ -460,27 +492,29 @@ pub enum RoutingAction {
     Prohibit,
 }
 
-/// State of a neighbour entry (`NUD_*`).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum NudState {
-    /// Set by hand.
-    Permanent,
-    /// Needs no resolution.
-    NoArp,
-    /// Confirmed.
-    Reachable,
-    /// Not confirmed lately; used all the same.
-    Stale,
-    /// About to be probed; used.
-    Delay,
-    /// Being probed; used.
-    Probe,
-    /// Being resolved: packets wait.
-    Incomplete,
-    /// Resolution failed.
-    Failed,
-    /// Nothing known.
-    None,
+named! {
+    /// State of a neighbour entry (`NUD_*`). Names are those of `ip neigh`.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    pub enum NudState {
+        /// Set by hand.
+        Permanent = "PERMANENT";
+        /// Needs no resolution.
+        NoArp = "NOARP";
+        /// Confirmed.
+        Reachable = "REACHABLE";
+        /// Not confirmed lately; used all the same.
+        Stale = "STALE";
+        /// About to be probed; used.
+        Delay = "DELAY";
+        /// Being probed; used.
+        Probe = "PROBE";
+        /// Being resolved: packets wait.
+        Incomplete = "INCOMPLETE";
+        /// Resolution failed.
+        Failed = "FAILED";
+        /// Nothing known.
+        None = "NONE";
+    }
 }
 
 /// `ip neigh`.

@@ -25,6 +25,18 @@ pub enum Disposition {
 }
 
 impl Disposition {
+    /// Every one.
+    pub const ALL: [Disposition; 8] = [
+        Disposition::Delivered,
+        Disposition::Forwarded,
+        Disposition::Dropped,
+        Disposition::Rejected,
+        Disposition::Consumed,
+        Disposition::Loop,
+        Disposition::LimitReached,
+        Disposition::Unknown,
+    ];
+
     /// Upper-case name, as reports and JSON print it.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,7 +1,7 @@
 //! `pktwalk render`: part of a bundle, as its own tool would print it.
 
 use anyhow::bail;
-use pktwalk_linux::config::{NetNsConfig, NudState, Ruleset};
+use pktwalk_linux::config::{NetNsConfig, Ruleset};
 use pktwalk_linux::hook::{Backend, Family};
 use pktwalk_linux::{ipset, iptables};
 use pktwalk_report::netns_names::route_text;
@@ -60,17 +60,7 @@ fn rules(config: &NetNsConfig, family: Family, backend: Option<Backend>) -> anyh
 fn neighbours(config: &NetNsConfig) -> String {
     lines(config.neighbours.iter().map(|neighbour| {
         let mac = neighbour.mac.map(|mac| format!(" lladdr {mac}")).unwrap_or_default();
-        let state = match neighbour.state {
-            NudState::Permanent => "PERMANENT",
-            NudState::NoArp => "NOARP",
-            NudState::Reachable => "REACHABLE",
-            NudState::Stale => "STALE",
-            NudState::Delay => "DELAY",
-            NudState::Probe => "PROBE",
-            NudState::Incomplete => "INCOMPLETE",
-            NudState::Failed => "FAILED",
-            NudState::None => "NONE",
-        };
+        let state = neighbour.state.name();
         format!("{} dev {}{mac} {state}", neighbour.addr, neighbour.dev)
     }))
 }

@@ -1,58 +1,26 @@
 //! Captures: what their headers say beside the packets, what is left out of them, and that the exit status is that of all of it.
 
+mod common;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use common::router;
 use pktwalk_capture::{CapturedFrame, LinkType, write_pcap, write_pcapng};
 use pktwalk_packet::spec;
 use serde_json::Value;
 
-const FILES: [(&str, &str); 3] = [
-    (
-        "ip-link.json",
-        r#"[
- {"ifindex":1,"ifname":"lo","flags":["LOOPBACK","UP","LOWER_UP"],"mtu":65536,"link_type":"loopback","address":"00:00:00:00:00:00"},
- {"ifindex":2,"ifname":"eth0","flags":["BROADCAST","MULTICAST","UP","LOWER_UP"],"mtu":1500,"link_type":"ether","address":"02:00:00:00:00:01"},
- {"ifindex":3,"ifname":"eth1","flags":["BROADCAST","MULTICAST","UP","LOWER_UP"],"mtu":1500,"link_type":"ether","address":"02:00:00:00:01:01"}]"#,
-    ),
-    (
-        "ip-addr.json",
-        r#"[
- {"ifindex":1,"ifname":"lo","flags":["LOOPBACK","UP","LOWER_UP"],"mtu":65536,"addr_info":[{"family":"inet","local":"127.0.0.1","prefixlen":8,"scope":"host"}]},
- {"ifindex":2,"ifname":"eth0","flags":["BROADCAST","UP","LOWER_UP"],"mtu":1500,"addr_info":[{"family":"inet","local":"192.0.2.1","prefixlen":24,"broadcast":"192.0.2.255","scope":"global"}]},
- {"ifindex":3,"ifname":"eth1","flags":["BROADCAST","UP","LOWER_UP"],"mtu":1500,"addr_info":[{"family":"inet","local":"198.51.100.1","prefixlen":24,"broadcast":"198.51.100.255","scope":"global"}]}]"#,
-    ),
-    (
-        "sysctl",
-        "net.ipv4.ip_forward = 1\nnet.ipv4.conf.eth0.forwarding = 1\nnet.ipv4.conf.eth1.forwarding = 1\n",
-    ),
-];
-
 fn node(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("captures-{name}"));
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).expect("folder");
-    for (file, text) in FILES {
-        fs::write(folder.join(file), text).expect("file");
-    }
-    folder
+    router(&format!("captures-{name}"), 1500, &[])
 }
 
 /// Exit status, and both outputs as one line.
 fn trace(node: &Path, args: &[&str]) -> (i32, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_pktwalk"))
-        .args(["trace", "--no-reply", "--bundle"])
-        .arg(node)
-        .args(args)
-        .env_remove("COLUMNS")
-        .stdin(Stdio::null())
-        .output()
-        .expect("pktwalk runs");
-    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("UTF-8")).concat();
-    (output.status.code().expect("it was not killed"), text.split_whitespace().collect::<Vec<_>>().join(" "))
+    let (code, text) = common::trace(node, &[&["--no-reply"], args].concat());
+    (code, text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 fn frame(link_type: LinkType, head: &[u8], text: &str) -> CapturedFrame {

@@ -6,21 +6,6 @@ use crate::devices::mac;
 use crate::json;
 use crate::reader::Reader;
 
-pub(crate) fn nud(text: &str) -> Option<NudState> {
-    Some(match text {
-        "PERMANENT" => NudState::Permanent,
-        "NOARP" => NudState::NoArp,
-        "REACHABLE" => NudState::Reachable,
-        "STALE" => NudState::Stale,
-        "DELAY" => NudState::Delay,
-        "PROBE" => NudState::Probe,
-        "INCOMPLETE" => NudState::Incomplete,
-        "FAILED" => NudState::Failed,
-        "NONE" => NudState::None,
-        _ => return None,
-    })
-}
-
 /// `ip -j neigh`.
 pub(crate) fn neighbours(reader: &mut Reader<'_>, text: &[u8]) {
     json::objects(reader, text, |reader, object| {
@@ -39,7 +24,7 @@ pub(crate) fn neighbours(reader: &mut Reader<'_>, text: &[u8]) {
         let states = object.strings("state");
         let state = match states.first() {
             None => NudState::None,
-            Some(text) => nud(text).unwrap_or_else(|| {
+            Some(text) => NudState::from_name(text).unwrap_or_else(|| {
                 reader.error(
                     object.line,
                     format!("neighbour {addr}: state '{text}' is not known; none is taken"),

@@ -23,21 +23,6 @@ pub(crate) fn table(text: &str) -> Option<u32> {
     }
 }
 
-fn kind(text: &str) -> Option<RouteType> {
-    Some(match text {
-        "unicast" => RouteType::Unicast,
-        "local" => RouteType::Local,
-        "broadcast" => RouteType::Broadcast,
-        "anycast" => RouteType::Anycast,
-        "multicast" => RouteType::Multicast,
-        "blackhole" => RouteType::Blackhole,
-        "unreachable" => RouteType::Unreachable,
-        "prohibit" => RouteType::Prohibit,
-        "throw" => RouteType::Throw,
-        _ => return None,
-    })
-}
-
 /// Nexthop objects by id.
 #[derive(Default)]
 pub(crate) struct NexthopObjects {
@@ -164,8 +149,10 @@ pub(crate) fn route_text(reader: &mut Reader<'_>, text: &[u8]) -> RouteText {
         if words.contains(&"pref") {
             return;
         }
-        let dst =
-            words.iter().find(|word| kind(word).is_none()).and_then(|word| json::prefix(word, Family::V4));
+        let dst = words
+            .iter()
+            .find(|word| RouteType::from_name(word).is_none())
+            .and_then(|word| json::prefix(word, Family::V4));
         let after =
             |key: &str| words.iter().position(|word| *word == key).and_then(|at| words.get(at + 1)).copied();
         let number_after = |key: &str| match after(key) {
@@ -269,7 +256,8 @@ fn route(
     let family = route_family(object, &dst_text, family)?;
     let dst = json::prefix(&dst_text, family).ok_or_else(|| format!("'{dst_text}' is no destination"))?;
     let kind_text = object.text("type").unwrap_or_else(|| "unicast".to_owned());
-    let kind = kind(&kind_text).ok_or_else(|| format!("route type '{kind_text}' is not known"))?;
+    let kind =
+        RouteType::from_name(&kind_text).ok_or_else(|| format!("route type '{kind_text}' is not known"))?;
     let table_text = object.text("table").unwrap_or_else(|| "main".to_owned());
     let table =
         table(&table_text).ok_or_else(|| format!("the number of table '{table_text}' is not known"))?;

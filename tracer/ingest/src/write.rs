@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use pktwalk_linux::config::{
-    Address, Device, DeviceKind, FdbEntry, MissingState, NetNsConfig, Nexthop, NudState, Route, RouteType,
+    Address, Device, DeviceKind, FdbEntry, MissingState, NetNsConfig, Nexthop, Route, RouteType,
     RoutingAction, RoutingRule, Socket,
 };
 use pktwalk_linux::hook::{Backend, Family};
@@ -74,7 +74,7 @@ pub fn write_bundle(dir: &Path, node: &NodeInfo, config: &NetNsConfig) -> Result
             if let Some(mac) = n.mac {
                 entry["lladdr"] = json!(mac.to_string());
             }
-            entry["state"] = json!([nud(n.state)]);
+            entry["state"] = json!([n.state.name()]);
             entry
         });
         out.array("ip-neigh.json", entries)?;
@@ -389,19 +389,8 @@ fn flags(nexthop: &Nexthop) -> Value {
 fn route(route: &Route) -> Value {
     let family = net_family(&route.dst);
     let mut map = Map::new();
-    let kind = match route.kind {
-        RouteType::Unicast => None,
-        RouteType::Local => Some("local"),
-        RouteType::Broadcast => Some("broadcast"),
-        RouteType::Anycast => Some("anycast"),
-        RouteType::Multicast => Some("multicast"),
-        RouteType::Blackhole => Some("blackhole"),
-        RouteType::Unreachable => Some("unreachable"),
-        RouteType::Prohibit => Some("prohibit"),
-        RouteType::Throw => Some("throw"),
-    };
-    if let Some(kind) = kind {
-        map.insert("type".into(), json!(kind));
+    if route.kind != RouteType::Unicast {
+        map.insert("type".into(), json!(route.kind.name()));
     }
     map.insert("dst".into(), json!(destination(&route.dst)));
     if route.tos != 0 {
@@ -532,20 +521,6 @@ fn routing_rule(rule: &RoutingRule, lost: &mut Vec<String>) -> Value {
         lost.push(format!("routing rule {}: {what}", rule.priority));
     }
     Value::Object(map)
-}
-
-fn nud(state: NudState) -> &'static str {
-    match state {
-        NudState::Permanent => "PERMANENT",
-        NudState::NoArp => "NOARP",
-        NudState::Reachable => "REACHABLE",
-        NudState::Stale => "STALE",
-        NudState::Delay => "DELAY",
-        NudState::Probe => "PROBE",
-        NudState::Incomplete => "INCOMPLETE",
-        NudState::Failed => "FAILED",
-        NudState::None => "NONE",
-    }
 }
 
 fn fdb(entry: &FdbEntry, config: &NetNsConfig) -> Value {

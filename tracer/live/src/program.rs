@@ -232,17 +232,7 @@ fn routes(text: &mut String, config: &NetNsConfig) -> Result<(), EngineError> {
     for route in v4().filter(|r| !has_gateway(r)).chain(v4().filter(|r| has_gateway(r))) {
         // Those that the kernel makes itself are there already, and are made the same.
         let verb = if route.protocol == "kernel" || route.table == 255 { "replace" } else { "append" };
-        let kind = match route.kind {
-            RouteType::Unicast => "unicast",
-            RouteType::Local => "local",
-            RouteType::Broadcast => "broadcast",
-            RouteType::Anycast => "anycast",
-            RouteType::Multicast => "multicast",
-            RouteType::Blackhole => "blackhole",
-            RouteType::Unreachable => "unreachable",
-            RouteType::Prohibit => "prohibit",
-            RouteType::Throw => "throw",
-        };
+        let kind = route.kind.name();
         let _ = write!(
             text,
             "route {verb} {kind} {} table {} protocol {}",

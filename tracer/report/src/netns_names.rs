@@ -249,18 +249,9 @@ fn hop_flags(out: &mut String, hop: &Nexthop) {
 /// A route on one line, as `ip route show table all` prints it.
 pub fn route_text(route: &Route) -> String {
     let mut out = String::new();
-    let kind = match route.kind {
-        RouteType::Unicast => "",
-        RouteType::Local => "local ",
-        RouteType::Broadcast => "broadcast ",
-        RouteType::Anycast => "anycast ",
-        RouteType::Multicast => "multicast ",
-        RouteType::Blackhole => "blackhole ",
-        RouteType::Unreachable => "unreachable ",
-        RouteType::Prohibit => "prohibit ",
-        RouteType::Throw => "throw ",
-    };
-    out.push_str(kind);
+    if route.kind != RouteType::Unicast {
+        let _ = write!(out, "{} ", route.kind.name());
+    }
     out.push_str(&prefix_text(&route.dst));
     if route.tos != 0 {
         let _ = write!(out, " tos {:#04x}", route.tos);

@@ -39,6 +39,14 @@ impl Words {
         }
         self
     }
+
+    /// How many rules were passed over before, if any were.
+    fn passed_over(&mut self, passed: u32) {
+        if passed > 0 {
+            let and = if self.note.is_empty() { "" } else { ", " };
+            self.note = format!("{passed} passed over{and}{}", self.note);
+        }
+    }
 }
 
 /// The step at `index` of `packet`.
@@ -82,12 +90,8 @@ pub(crate) fn words(
             let mut words = Words::new(tone, body);
             words.label = name.position.to_string();
             words.note = name.location.map(|location| location.to_string()).unwrap_or_default();
-            if full && passed > 0 {
-                words.note = format!(
-                    "{passed} passed over{}{}",
-                    if words.note.is_empty() { "" } else { ", " },
-                    words.note
-                );
+            if full {
+                words.passed_over(passed);
             }
             if mark_before != mark {
                 words.change = Some(format!("mark {mark_before:#x} -> {mark:#x}"));
@@ -105,9 +109,7 @@ pub(crate) fn words(
         }
         Step::ChainEnd { chain, passed, .. } => {
             let mut words = Words::new(Tone::Dim, format!("end of {}", names.chain(chain).chain));
-            if passed > 0 {
-                words.note = format!("{passed} passed over");
-            }
+            words.passed_over(passed);
             words
         }
         Step::ChainPolicy { chain, passed, policy, .. } => {
@@ -118,12 +120,8 @@ pub(crate) fn words(
             };
             let mut words = Words::new(tone, format!("policy of {}: {policy}", name.chain));
             words.note = name.location.map(|location| location.to_string()).unwrap_or_default();
-            if full && passed > 0 {
-                words.note = format!(
-                    "{passed} passed over{}{}",
-                    if words.note.is_empty() { "" } else { ", " },
-                    words.note
-                );
+            if full {
+                words.passed_over(passed);
             }
             words
         }

@@ -470,18 +470,7 @@ fn read_expect(line: u64, raw: RawExpect) -> Result<Expect, (u64, String)> {
 /// A disposition by its name, in any case, `-` or `_` between words.
 pub fn disposition(name: &str) -> Option<Disposition> {
     let name = name.to_uppercase().replace('-', "_");
-    [
-        Disposition::Delivered,
-        Disposition::Forwarded,
-        Disposition::Dropped,
-        Disposition::Rejected,
-        Disposition::Consumed,
-        Disposition::Loop,
-        Disposition::LimitReached,
-        Disposition::Unknown,
-    ]
-    .into_iter()
-    .find(|disposition| disposition.name() == name)
+    Disposition::ALL.into_iter().find(|disposition| disposition.name() == name)
 }
 
 /// Whether this is one of the stable codes.

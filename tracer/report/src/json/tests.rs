@@ -201,27 +201,18 @@ fn every_word_that_a_field_can_have_stands_in_the_schema() {
         | MadeBy::Copy => made_by_key(by).to_owned(),
     })
     .into();
-    let dispositions: BTreeSet<String> = [
-        Disposition::Delivered,
-        Disposition::Forwarded,
-        Disposition::Dropped,
-        Disposition::Rejected,
-        Disposition::Consumed,
-        Disposition::Loop,
-        Disposition::LimitReached,
-        Disposition::Unknown,
-    ]
-    .map(|end| match end {
-        Disposition::Delivered
-        | Disposition::Forwarded
-        | Disposition::Dropped
-        | Disposition::Rejected
-        | Disposition::Consumed
-        | Disposition::Loop
-        | Disposition::LimitReached
-        | Disposition::Unknown => end.name().to_owned(),
-    })
-    .into();
+    let dispositions: BTreeSet<String> = Disposition::ALL
+        .map(|end| match end {
+            Disposition::Delivered
+            | Disposition::Forwarded
+            | Disposition::Dropped
+            | Disposition::Rejected
+            | Disposition::Consumed
+            | Disposition::Loop
+            | Disposition::LimitReached
+            | Disposition::Unknown => end.name().to_owned(),
+        })
+        .into();
     let schema = schema();
     for walk in ["/properties", "/$defs/walk/properties"] {
         assert_eq!(allowed(&schema, &format!("{walk}/made_by/enum")), makers, "{walk}");
