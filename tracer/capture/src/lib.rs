@@ -106,10 +106,18 @@ pub enum CaptureError {
     /// It does not start as a capture does.
     #[error("not a pcap or pcapng file: it starts with {0:02x?}")]
     Magic(Vec<u8>),
+    /// It is larger than memory is given to.
+    #[error(
+        "the capture has more than {0} bytes: cut the packets out of it that matter (tcpdump -r, editcap)"
+    )]
+    TooLarge(u64),
     /// It breaks off in its header.
     #[error("the capture breaks off in its file header: {0} bytes are there")]
     Header(usize),
 }
+
+/// Bytes of a capture that are read: with what they become they take up to four times their room.
+const LARGEST: u64 = 1 << 30;
 
 /// Why frames cannot be written.
 #[derive(Debug, Error)]
@@ -140,10 +148,29 @@ pub enum WriteError {
 }
 
 /// Reads a whole capture. Errors are for files that are no capture at all; whatever else is wrong stands in [`Capture::diagnostics`].
-pub fn read(mut reader: impl Read) -> Result<Capture, CaptureError> {
+pub fn read(reader: impl Read) -> Result<Capture, CaptureError> {
+    read_at_most(reader, LARGEST)
+}
+
+fn read_at_most(mut reader: impl Read, most: u64) -> Result<Capture, CaptureError> {
+    // What is no capture may have no end.
     let mut bytes = Vec::new();
-    reader.read_to_end(&mut bytes)?;
+    reader.by_ref().take(4).read_to_end(&mut bytes)?;
+    check_magic(&bytes)?;
+    reader.take((most + 1).saturating_sub(bytes.len() as u64)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(CaptureError::TooLarge(most));
+    }
     read_bytes(&bytes)
+}
+
+fn check_magic(bytes: &[u8]) -> Result<(), CaptureError> {
+    match read_bytes(bytes) {
+        Err(error @ (CaptureError::Empty | CaptureError::Compressed(_) | CaptureError::Magic(_))) => {
+            Err(error)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// As [`read`], for bytes that are in memory already.

@@ -321,3 +321,14 @@ fn tcpdump_reads_the_same() {
         }
     }
 }
+
+/// What is no capture may have no end, and a capture may be too long.
+#[test]
+fn what_has_no_end_is_refused() {
+    assert!(matches!(read(std::io::repeat(0)), Err(CaptureError::Magic(_))));
+    let header = [0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0];
+    let endless = std::io::Read::chain(&header[..], std::io::repeat(0));
+    assert!(matches!(crate::read_at_most(endless, 10_000), Err(CaptureError::TooLarge(10_000))));
+    assert_eq!(crate::read_at_most(&header[..], 24).unwrap().frames.len(), 0);
+    assert!(matches!(crate::read_at_most(&header[..], 23), Err(CaptureError::TooLarge(23))));
+}

@@ -34,13 +34,55 @@ pub(crate) fn scope(text: &str) -> Option<u8> {
     }
 }
 
+/// What `print_link_flags` of iproute2 prints.
+const FLAGS: [&str; 20] = [
+    "NO-CARRIER",
+    "LOOPBACK",
+    "BROADCAST",
+    "POINTOPOINT",
+    "MULTICAST",
+    "NOARP",
+    "ALLMULTI",
+    "PROMISC",
+    "MASTER",
+    "SLAVE",
+    "DEBUG",
+    "DYNAMIC",
+    "AUTOMEDIA",
+    "PORTSEL",
+    "NOTRAILERS",
+    "UP",
+    "LOWER_UP",
+    "DORMANT",
+    "ECHO",
+    "M-DOWN",
+];
+
+/// Devices of one namespace: each has settings, and may have others on it.
+const MOST_DEVICES: usize = 250_000;
+
+/// Whether there is room for one more; says it once where there is none.
+fn has_room(reader: &mut Reader<'_>, line: u32) -> bool {
+    if reader.config.devices.len() < MOST_DEVICES {
+        return true;
+    }
+    reader.error(line, format!("more than {MOST_DEVICES} devices: the rest is not read"));
+    reader.given_up = true;
+    false
+}
+
 /// Numbers of devices by name.
 type Names = HashMap<String, u32>;
 
 fn names(file: u32, text: &[u8]) -> Names {
+    // Where no device is on another one nobody asks, and a file may be large.
+    if !text.windows(7).any(|part| part == b"\"link\":") {
+        return Names::new();
+    }
     let (mut config, mut remarks, mut names) = (NetNsConfig::default(), Remarks::default(), Names::new());
     let mut quiet = Reader::new(&mut config, &mut remarks, file);
-    json::objects(&mut quiet, text, |_, object| {
+    json::objects(&mut quiet, text, |reader, object| {
+        reader.given_up = names.len() >= MOST_DEVICES;
         if let (Some(name), Some(Ok(number))) =
             (object.text("ifname"), object.number("ifindex").map(u32::try_from))
         {
@@ -57,6 +99,9 @@ pub(crate) fn links(reader: &mut Reader<'_>, text: &[u8]) -> Vec<Stacked> {
     let mut stacked = Vec::new();
     json::objects(reader, text, |reader, object| {
         let object = &object;
+        if !has_room(reader, object.line) {
+            return;
+        }
         let Some(device) = device(reader, object, &names, true) else { return };
         if !seen.insert(device.name.clone()) {
             reader.error(
@@ -106,6 +151,9 @@ pub(crate) fn addresses(reader: &mut Reader<'_>, text: &[u8], have_links: bool) 
             return;
         };
         if !places.contains_key(&name) {
+            if !has_room(reader, object.line) {
+                return;
+            }
             if have_links {
                 reader.error(object.line, format!("device {name} does not stand in ip-link.json"));
             }
@@ -166,6 +214,9 @@ fn device(reader: &mut Reader<'_>, object: &Object, names: &Names, detailed: boo
     };
     let flags = object.strings("flags");
     let has = |flag: &str| flags.contains(&flag);
+    for flag in flags.iter().filter(|flag| !FLAGS.contains(flag)) {
+        reader.error(object.line, format!("device {name} has a flag that is not known: {flag}"));
+    }
     if !object.has("flags") {
         reader.error(object.line, format!("device {name} has no flags: it is taken to be down"));
     }

@@ -297,6 +297,10 @@ fn array<'r>(reader: &mut Reader<'r>, scan: &mut Scan<'_>, each: &mut dyn FnMut(
                             reader.warning(line, format!("key '{key}' stands twice; the first one counts"));
                         }
                         each(reader, Object { map, repeated, line });
+                        // Whoever is given them has had enough.
+                        if reader.given_up {
+                            return;
+                        }
                     }
                     Err(error) => {
                         broken += 1;

@@ -1,5 +1,6 @@
 //! Devices that stand on another one, and what they take of its frames: as `ip -d -j link` tells it, in this namespace or another one of the node.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use pktwalk_linux::config::{Device, DeviceKind, NetNsConfig, Takes, UnmodelledPoint, UnmodelledState};
@@ -126,8 +127,7 @@ pub(crate) fn of(reader: &Reader<'_>, object: &Object, device: &Device) -> Vec<S
 
 impl Stacked {
     /// What it takes of the frames of `on`, in words, and in a form that a walk can ask. A device that is down takes less.
-    fn takes(&self, config: &NetNsConfig) -> Vec<(String, Takes)> {
-        let device = config.devices.iter().find(|device| device.name == self.name);
+    fn takes(&self, device: Option<&Device>) -> Vec<(String, Takes)> {
         let up = device.is_some_and(|device| device.up);
         let addresses: Vec<Ipv4Addr> = device
             .into_iter()
@@ -186,50 +186,59 @@ impl Stacked {
 
 /// Tells a namespace of what stands on its devices; what stands on those of others is left.
 pub(crate) fn here(config: &mut NetNsConfig, stacked: Vec<Stacked>) -> Vec<Stacked> {
-    let mut left = Vec::new();
+    let (mut left, mut found) = (Vec::new(), Vec::new());
+    let devices = by_name(config);
     for one in stacked {
         let Below::Here(on) = &one.below else {
             left.push(one);
             continue;
         };
-        for takes in one.takes(config) {
-            config.unmodelled.push(one.say(on, takes, "", one.source));
+        let device = devices.get(one.name.as_str()).copied();
+        for takes in one.takes(device) {
+            found.push(one.say(on, takes, "", one.source));
         }
-        let up = config.devices.iter().any(|device| device.name == one.name && device.up);
+        let up = device.is_some_and(|device| device.up);
         if up && matches!(one.how, How::Macvlan | How::Passthru | How::Ipvlan { l2: true }) {
             let what =
                 format!("{} (a device of kind {} on {on}), which hears frames to many", one.name, one.kind);
             let point = UnmodelledPoint::Copies { on: on.clone(), by: one.name.clone() };
-            config.unmodelled.push(UnmodelledState { what, point, source: one.source });
+            found.push(UnmodelledState { what, point, source: one.source });
         }
     }
+    config.unmodelled.append(&mut found);
     left
+}
+
+fn by_name(config: &NetNsConfig) -> HashMap<&str, &Device> {
+    config.devices.iter().map(|device| (device.name.as_str(), device)).collect()
 }
 
 /// Tells the other namespaces of the node of what of namespace `from` stands on a device with that number. Which of them it is, no file tells
 /// for certain.
 pub(crate) fn elsewhere(all: &mut [&mut NetNsBundle], from: usize, stacked: &[Stacked]) {
-    let Some(own) = all.get(from) else { return };
+    let Some(own) = all.get(from).filter(|_| !stacked.is_empty()) else { return };
     let mut told = Vec::new();
+    let devices = by_name(&own.config);
     for one in stacked {
         let Below::Elsewhere(index) = one.below else { continue };
         let name = &own.config.name;
         let from = if name.is_empty() { " of the node".to_owned() } else { format!(" of namespace {name}") };
         let file = own.config.files.get(one.source.file as usize).cloned().unwrap_or_default();
-        told.push((index, one, one.takes(&own.config), from, file));
+        told.push((index, one, one.takes(devices.get(one.name.as_str()).copied()), from, file));
     }
     for (_, ns) in all.iter_mut().enumerate().filter(|(position, _)| *position != from) {
+        let config = &mut ns.config;
+        let below = config.devices.iter().filter(|device| device.kind != DeviceKind::Loopback);
+        let below: HashMap<u32, String> = below.map(|device| (device.ifindex, device.name.clone())).collect();
         for (index, one, takes, from, file) in &told {
-            let config = &mut ns.config;
-            let on = config.devices.iter().find(|d| d.ifindex == *index && d.kind != DeviceKind::Loopback);
-            let Some(on) = on.map(|device| device.name.clone()) else { continue };
+            let Some(on) = below.get(index) else { continue };
             let number = config.files.iter().position(|known| known == file).unwrap_or(config.files.len());
             if number == config.files.len() {
                 config.files.push(file.clone());
             }
             let source = SourceLine { file: number as u32, line: one.source.line };
             for takes in takes {
-                config.unmodelled.push(one.say(&on, takes.clone(), from, source));
+                config.unmodelled.push(one.say(on, takes.clone(), from, source));
             }
         }
     }

@@ -35,6 +35,7 @@ pub(super) fn file(text: &[u8], file: u32, family: Family) -> (SaveFile, Vec<Dia
         index: FxHashMap::default(),
         last: None,
         follows: Follows::Own,
+        odd_comment: None,
     };
     let mut tokens = Vec::new();
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
@@ -61,6 +62,8 @@ struct Reader {
     last: Option<usize>,
     /// What the last header says of the tables that follow.
     follows: Follows,
+    /// Where a comment stands that is none of the tools'.
+    odd_comment: Option<SourceLine>,
 }
 
 /// Whose tables follow in a file.
@@ -170,6 +173,8 @@ impl Reader {
             self.say(Severity::Note, short(text));
         } else if text.starts_with("Table `") {
             self.loses(Severity::Warning, Lost::NftRules, short(text));
+        } else if !text.starts_with("Completed") {
+            self.odd_comment = self.odd_comment.or(Some(self.source));
         }
     }
 
@@ -205,11 +210,16 @@ impl Reader {
 
     /// Whether rules of the family are there at all.
     fn end(&mut self) {
-        if let (Follows::OtherFamily(at), true) = (self.follows, self.save.tables.is_empty()) {
+        if !self.save.tables.is_empty() {
+            return;
+        }
+        if let Follows::OtherFamily(at) = self.follows {
             self.source = at;
-            self.lost(
-                "the rules are of the other family of addresses, so that those of this one are not known",
-            );
+            self.lost("the rules are of the other family of addresses: those of this one are not known");
+        } else if let Some(at) = self.odd_comment {
+            // Where there are no rules at all, the tools print nothing, or remarks of their own.
+            self.source = at;
+            self.lost("the file is not empty, yet no table of rules stands in it");
         }
     }
 

@@ -11,6 +11,7 @@ use super::rx::SERVICE_VLAN;
 use super::{Flight, Made, Stage};
 use crate::config::Takes;
 use crate::ids::DevId;
+use crate::limits;
 use crate::netns::Cx;
 use crate::reason::Because;
 use crate::skb::MadeBy;
@@ -116,7 +117,8 @@ pub(super) fn copies<S: Sink>(cx: &mut Cx<'_, S>, flight: &Flight, on: DevId) {
     if !flight.skb.packet.mac_dst().is_some_and(MacAddr::is_multicast) {
         return;
     }
-    for &by in hearers {
+    // Each is received, which is bounded.
+    for &by in hearers.iter().take(limits::VISITS as usize) {
         let mut copy = flight.skb.clone();
         copy.made_by = MadeBy::Copy;
         copy.in_dev = Some(by);
