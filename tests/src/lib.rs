@@ -1,6 +1,7 @@
 //! What the cross-crate tests share.
 
 pub mod modelled;
+pub mod node;
 pub mod source;
 
 use std::path::{Path, PathBuf};

@@ -61,9 +61,10 @@ fn seen() -> SendRun {
     let first = PacketRun {
         parent: None,
         copy: false,
-        copied_at: 0,
         events: vec![event()],
+        places: vec![1],
         frames: vec![frame("eth0", FRAME)],
+        unseen: false,
         disposition: Some(Disposition::Forwarded),
         code: None,
         kernel_reason: Some("NOT_SPECIFIED".to_owned()),
@@ -97,9 +98,10 @@ fn every_field_is_compared_or_let_pass() {
     let PacketRun {
         parent: _,
         copy: _,
-        copied_at: _,
         events: _,
+        places: _,
         frames: _,
+        unseen: _,
         disposition: _,
         code: _,
         kernel_reason: _,
@@ -144,7 +146,8 @@ fn every_field_is_compared_or_let_pass() {
     }
     let passes: &[Change] = &[
         ("parent", |send| send.packets[0].parent = Some(0)),
-        ("copied_at of what is no copy", |send| send.packets[0].copied_at = 1),
+        ("places of what has no copies", |send| send.packets[0].places = vec![2]),
+        ("unseen of what left", |send| send.packets[0].unseen = true),
         ("code", |send| send.packets[0].code = Some("RULE_DROP")),
         ("decided", |send| send.packets[0].decided.rule = Some(7)),
         ("at_ns", |send| send.at_ns = None),
@@ -220,6 +223,18 @@ fn bundle(rules: &str) -> Bundle {
     });
     let files: Vec<(String, Vec<u8>)> = files.collect();
     read_files("t", files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()))).expect("a bundle")
+}
+
+#[test]
+fn arp_that_nobody_could_see_is_left_out() {
+    let made = |frames| PacketRun { parent: Some(0), unseen: true, frames, ..PacketRun::default() };
+    let answer =
+        || frame("brp0", "arp 10.0.1.1 > 10.0.1.2 op=reply sha=02:00:00:00:00:02 tha=02:00:00:00:01:02");
+    let copy = PacketRun { parent: Some(1), copy: true, frames: vec![answer()], ..PacketRun::default() };
+    assert_eq!(after(|send| send.packets.push(made(Vec::new()))), []);
+    assert_ne!(after(|send| send.packets.push(made(vec![answer()]))), []);
+    // One of its copies left.
+    assert_ne!(after(|send| send.packets.extend([made(Vec::new()), copy.clone()])), []);
 }
 
 #[test]

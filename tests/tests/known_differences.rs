@@ -11,7 +11,7 @@ use pktwalk_linux::config::{MissingState, NetNsConfig, NudState};
 use pktwalk_linux::netns::{NetNs, NetNsState};
 use pktwalk_linux::reason::{Because, Disposition, DropCode, End};
 use pktwalk_linux::skb::{MadeBy, SkbSocket};
-use pktwalk_linux::trace::{Assumption, PacketTrace, Recorder, Step};
+use pktwalk_linux::trace::{Assumption, NeighResult, PacketTrace, Recorder, Step};
 use pktwalk_linux::walk::{Inject, walk};
 use pktwalk_live::engine::KernelEngine;
 use pktwalk_live::replay::Replay;
@@ -366,21 +366,19 @@ fn multicast_is_flooded_whatever_was_snooped() {
 }
 
 #[test]
-fn neighbours_are_not_learned() {
+fn neighbours_do_not_grow_old() {
+    // The kernel asks one again that is stale, five seconds after it was needed (`neigh_timer_handler`).
     let mut config = plain(&[]);
-    config.neighbours.retain(|neighbour| neighbour.addr.to_string() != "192.168.50.20");
-    let mut run = Run::new(config.clone());
-    let says = "arp 192.168.50.20 > 192.168.50.1 op=reply sha=02:00:00:00:77:77 smac=02:00:00:00:77:77 dmac=02:00:00:00:00:02";
-    assert_eq!(run.rx("eth0", says).disposition, Disposition::Consumed);
-    assert_eq!(run.local(&format!("udp {NODE}:1 > 192.168.50.20:2")).disposition, Disposition::Forwarded);
-    let assumed = |step: &Step| matches!(step, Step::Assumed(Assumption::NeighbourAnswers { .. }));
-    assert!(run.steps().any(assumed));
-    assert_ne!(
-        run.packets[0].frames[0].1.mac_dst().map(|mac| mac.to_string()).as_deref(),
-        Some("02:00:00:00:77:77")
-    );
-    // One that is known stays as it is.
-    assert!(config.neighbours.iter().all(|neighbour| neighbour.state == NudState::Permanent));
+    for neighbour in &mut config.neighbours {
+        neighbour.state = NudState::Stale;
+    }
+    let mut run = Run::new(config);
+    for seconds in [0, 1, 3600] {
+        run.state.now_ns = seconds * 1_000_000_000;
+        assert_eq!(run.local(&format!("udp {NODE}:1 > 192.168.50.20:2")).disposition, Disposition::Forwarded);
+        let known = |step: &Step| matches!(step, Step::Neighbour { result: NeighResult::Known(_), .. });
+        assert!(run.steps().any(known));
+    }
 }
 
 #[test]

@@ -159,6 +159,12 @@ pub struct Dst {
     pub mtu: u32,
     /// The forwarded packet goes back by the device it came from: a redirect would be sent.
     pub redirect: bool,
+    /// Whether its route is of type local (`rt_type`). What a socket sends by `lo` because it is bound to it, and no route leads there, is
+    /// delivered here by a route of type unicast.
+    pub type_local: bool,
+    /// The device that sockets here take it to have come in by, if not the one that received it: of what this namespace sends to itself, the
+    /// one that has the address (`rt_iif`).
+    pub iif: Option<DevId>,
 }
 
 /// Who sent it.

@@ -34,6 +34,7 @@ struct Conf {
     accept_redirects: i32,
     arp_ignore: i32,
     arp_filter: i32,
+    arp_accept: i32,
     bc_forwarding: i32,
     accept_source_route: i32,
     ignore_routes_with_linkdown: i32,
@@ -57,6 +58,7 @@ impl Conf {
         accept_redirects: 1,
         arp_ignore: 0,
         arp_filter: 0,
+        arp_accept: 0,
         bc_forwarding: 0,
         accept_source_route: 1,
         ignore_routes_with_linkdown: 0,
@@ -94,6 +96,7 @@ impl Conf {
         read("accept_redirects", &mut self.accept_redirects, fresh.accept_redirects);
         read("arp_ignore", &mut self.arp_ignore, fresh.arp_ignore);
         read("arp_filter", &mut self.arp_filter, fresh.arp_filter);
+        read("arp_accept", &mut self.arp_accept, fresh.arp_accept);
         read("bc_forwarding", &mut self.bc_forwarding, fresh.bc_forwarding);
         read("accept_source_route", &mut self.accept_source_route, fresh.accept_source_route);
         read(
@@ -112,7 +115,7 @@ impl Conf {
 }
 
 /// What is read of `net.ipv4.conf.<name>`.
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 18] = [
     "forwarding",
     "rp_filter",
     "accept_local",
@@ -126,6 +129,7 @@ const FIELDS: [&str; 17] = [
     "accept_redirects",
     "arp_ignore",
     "arp_filter",
+    "arp_accept",
     "bc_forwarding",
     "accept_source_route",
     "ignore_routes_with_linkdown",
@@ -440,6 +444,12 @@ impl Sysctls {
     /// Which ARP requests are ignored (`IN_DEV_ARP_IGNORE`: the larger).
     pub fn arp_ignore(&self, dev: DevId) -> u8 {
         self.all.arp_ignore.max(self.dev(dev).arp_ignore).clamp(0, 255) as u8
+    }
+
+    /// Who becomes a neighbour by telling of himself (`IN_DEV_ARP_ACCEPT`: the larger one). 0: nobody; 2: who is of a subnet of the device;
+    /// else everybody.
+    pub fn arp_accept(&self, dev: DevId) -> i32 {
+        self.all.arp_accept.max(self.dev(dev).arp_accept)
     }
 
     /// Answers ARP only where the route back uses the device (`IN_DEV_ARPFILTER`: either).

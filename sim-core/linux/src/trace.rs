@@ -391,11 +391,13 @@ pub struct RecordedStep {
     pub mark: u32,
     /// The maximum segment size that a TCP packet announces, where the rule of the step changed it.
     pub mss: Option<MssChange>,
+    /// Its place among the steps of all packets of the walk, one after the other as it went.
+    pub place: u32,
 }
 
 impl From<Step> for RecordedStep {
     fn from(step: Step) -> RecordedStep {
-        RecordedStep { step, mark: 0, mss: None }
+        RecordedStep { step, mark: 0, mss: None, place: 0 }
     }
 }
 
@@ -458,6 +460,8 @@ pub struct Recorder {
     pub packets: Vec<PacketTrace>,
     /// Which of them goes on.
     current: usize,
+    /// Steps told of so far, of all packets.
+    told: u32,
 }
 
 impl Recorder {
@@ -498,12 +502,20 @@ impl Sink for Recorder {
     }
 
     fn step_at(&mut self, place: usize, skb: &Skb, step: Step) {
+        self.told += 1;
+        let place_of_all = self.told;
         if let Some(packet) = self.current() {
             let mss = match step {
                 Step::Rule { verdict: RuleVerdict::Continue, .. } => packet.mss_change(&skb.packet),
                 _ => None,
             };
-            packet.steps.insert(place.min(packet.steps.len()), RecordedStep { step, mark: skb.mark, mss });
+            let at = place.min(packet.steps.len());
+            // What is told late belongs to what stands before it.
+            let place = match at.checked_sub(1).and_then(|before| packet.steps.get(before)) {
+                Some(before) if at < packet.steps.len() => before.place,
+                _ => place_of_all,
+            };
+            packet.steps.insert(at, RecordedStep { step, mark: skb.mark, mss, place });
             packet.mark = skb.mark;
             packet.ct = skb.ct;
         }

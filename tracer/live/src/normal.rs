@@ -161,6 +161,16 @@ pub(crate) fn packets(
         let identity =
             if frame.packet.ethertype() == EtherType::IPV4 { Identity::of(frame.packet.l3()) } else { None };
         let owner = runs.iter().position(|run| run.identity == identity && identity.is_some());
+        // ARP has no id: copies for several ports are alike, and no device gets two.
+        let owner = owner.or_else(|| {
+            let alike = |run: &Run| {
+                let frames = &run.run.frames;
+                run.identity.is_none()
+                    && frames.iter().any(|other| other.packet.bytes() == frame.packet.bytes())
+                    && frames.iter().all(|other| other.dev != frame.dev)
+            };
+            (identity.is_none()).then(|| runs.iter().skip(1).position(alike)).flatten().map(|at| at + 1)
+        });
         let owner = owner.or_else(|| {
             let piece = |whole: Identity| identity.is_some_and(|identity| identity.is_piece_of(whole));
             runs.iter().position(|run| run.identity.is_some_and(piece))

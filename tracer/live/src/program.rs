@@ -318,6 +318,18 @@ fn routing_rule(text: &mut String, rule: &RoutingRule) -> Result<(), EngineError
     Ok(())
 }
 
+/// Commands of `bridge -batch` that take the FDB's entries away, most of which fail: flushing a bridge leaves static ones, and those may have moved
+/// to another port.
+pub(crate) fn without_fdb(config: &NetNsConfig) -> String {
+    let mut text = String::new();
+    for entry in config.fdb.iter().filter(|entry| !entry.local) {
+        for port in config.devices.iter().filter(|device| device.master.is_some()) {
+            let _ = writeln!(text, "fdb del {} dev {} master", entry.mac, port.name);
+        }
+    }
+    text
+}
+
 /// Commands of `bridge -batch` for the FDB.
 pub(crate) fn fdb(config: &NetNsConfig) -> String {
     let mut text = String::new();

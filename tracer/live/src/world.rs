@@ -235,6 +235,10 @@ impl World {
             if !self.config.devices.is_empty() {
                 // Part of what it takes away may be gone already.
                 let _ = tool("ip", &["-force", "-batch", "-"], &program::unconfigure(&self.config), &[]);
+                let fdb = program::without_fdb(&self.config);
+                if !fdb.is_empty() {
+                    let _ = tool("bridge", &["-force", "-batch", "-"], &fdb, &[]);
+                }
             }
             // Before the devices: a bridge port without carrier has no state to be set.
             self.carriers(config)?;

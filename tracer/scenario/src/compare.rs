@@ -141,19 +141,23 @@ pub fn compare(left: &EngineRun, right: &EngineRun) -> Vec<Difference> {
     differences
 }
 
-/// The events of each packet, with those of its copies where these were made.
+/// The events of each packet with those of its copies, in the order in which they happened.
 fn events_with_copies(packets: &[PacketRun]) -> Vec<Vec<ScenarioEvent>> {
-    let mut events: Vec<Vec<ScenarioEvent>> = packets.iter().map(|packet| packet.events.clone()).collect();
-    // Copies of copies first, and of one packet's copies the last: what is put in leaves the places before it alone.
+    let placed = |packet: &PacketRun| {
+        let places = packet.places.iter().copied().chain(std::iter::repeat(u32::MAX));
+        places.zip(packet.events.iter().cloned()).collect::<Vec<_>>()
+    };
+    let mut events: Vec<_> = packets.iter().map(placed).collect();
+    // Copies of copies first.
     for (at, packet) in packets.iter().enumerate().rev().filter(|(_, packet)| packet.copy) {
         let Some(parent) = packet.parent.map(|parent| parent as usize).filter(|parent| *parent < at) else {
             continue;
         };
         let own = std::mem::take(&mut events[at]);
-        let place = packet.copied_at.min(events[parent].len());
-        events[parent].splice(place..place, own);
+        events[parent].extend(own);
+        events[parent].sort_by_key(|(place, _)| *place);
     }
-    events
+    events.into_iter().map(|events| events.into_iter().map(|(_, event)| event).collect()).collect()
 }
 
 /// A packet with its copies put under it: what of one engine is held against the other.
@@ -163,7 +167,7 @@ pub struct Whole {
     pub at: usize,
     /// Positions of its copies, and of copies of these.
     pub copies: Vec<usize>,
-    /// Its run, with the events of the copies where these were made and the frames of all, in the order of their devices. Where either engine made
+    /// Its run, with the events of the copies in the order in which they happened and the frames of all, in the order of their devices. Where either engine made
     /// copies of it it has no single end: there is no disposition and no reason.
     pub run: PacketRun,
 }
@@ -221,6 +225,7 @@ fn with_copies(send: &SendRun) -> Vec<Whole> {
     for whole in &mut whole {
         whole.run.frames.sort_by(|a, b| a.dev.cmp(&b.dev));
     }
+    whole.retain(|whole| !whole.run.unseen || !whole.run.frames.is_empty());
     whole
 }
 
@@ -362,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_stand_where_they_were_made() {
+    fn a_packet_and_its_copies_take_turns() {
         let event = |number: u32| ScenarioEvent {
             hook: Hook::Forward,
             backend: Backend::Nft,
@@ -373,18 +378,18 @@ mod tests {
             mark_before: None,
             mark: None,
         };
-        let packet = |parent, copied_at, numbers: &[u32]| PacketRun {
+        let packet = |parent, numbers: &[u32]| PacketRun {
             parent,
             copy: parent.is_some(),
-            copied_at,
+            places: numbers.to_vec(),
             events: numbers.iter().map(|number| event(*number)).collect(),
             ..PacketRun::default()
         };
         let model = [
-            packet(None, 0, &[1, 2, 9, 10]),
-            packet(Some(0), 2, &[3, 6]),
-            packet(Some(0), 2, &[7, 8]),
-            packet(Some(1), 1, &[4, 5]),
+            packet(None, &[1, 2, 8, 10]),
+            packet(Some(0), &[3, 6]),
+            packet(Some(0), &[7, 9]),
+            packet(Some(1), &[4, 5]),
         ];
         let whole = events_with_copies(&model);
         let order: Vec<ScenarioEvent> = (1..=10).map(event).collect();

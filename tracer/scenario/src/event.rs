@@ -114,12 +114,14 @@ pub struct PacketRun {
     pub parent: Option<u32>,
     /// It is a copy of its parent (a flooded one): engines that cannot tell a packet from its copies put everything under one.
     pub copy: bool,
-    /// Of a copy: how many of its parent's events came before it was made. The kernel walks a copy before it goes on with the original.
-    pub copied_at: usize,
     /// In order.
     pub events: Vec<ScenarioEvent>,
+    /// Of each event its place among those of all packets of the send, where the engine can tell: a packet and its copies take turns.
+    pub places: Vec<u32>,
     /// In order.
     pub frames: Vec<FrameOut>,
+    /// Only a wire could have shown it (rules do not see ARP), and it came out of none: the kernel does not tell that it was there.
+    pub unseen: bool,
     /// How it ended, where the engine can tell.
     pub disposition: Option<Disposition>,
     /// The stable code of the end ([`End::code`](pktwalk_linux::reason::End::code)), where the engine can tell.

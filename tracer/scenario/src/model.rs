@@ -4,7 +4,7 @@
 //! [`event`](crate::event). Where both backends have rules and nothing says which was registered first, every packet is walked in both orders;
 //! packets that would fare differently end `Unknown`.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use pktwalk_linux::choice::{Choice, Seeded};
@@ -17,6 +17,7 @@ use pktwalk_linux::reason::{Because, Disposition, End, Locus};
 use pktwalk_linux::skb::{MadeBy, SkbCt, SkbSocket};
 use pktwalk_linux::trace::{CtResult, NeighResult, PacketTrace, Recorder, RuleVerdict, Step};
 use pktwalk_linux::walk::{Inject, walk};
+use pktwalk_packet::EtherType;
 use pktwalk_report::flow::{Flow, L4};
 use pktwalk_report::netns_names::location;
 use pktwalk_report::{Connection, Names, NetNsNames, Remark, SendRecord, WalkRecord};
@@ -381,9 +382,8 @@ impl<'a> World<'a> {
         let connections = connections(&packets, &self.state);
         let record = WalkRecord { packets, connections };
         let names = self.names(node);
-        let mut packets: Vec<PacketRun> =
+        let packets: Vec<PacketRun> =
             record.packets.iter().map(|packet| packet_run(packet, &names)).collect();
-        place_copies(&record.packets, &mut packets);
         Sent { record, packets }
     }
 }
@@ -472,30 +472,9 @@ fn connections(packets: &[PacketTrace], state: &NetNsState) -> BTreeMap<CtId, Co
         .collect()
 }
 
-/// Where in their parents' walks the copies were made: the children of a packet stand in the order of its steps that made them.
-fn place_copies(traces: &[PacketTrace], packets: &mut [PacketRun]) {
-    let made_at = |trace: &PacketTrace| {
-        let mut events = 0;
-        let mut made = VecDeque::new();
-        for recorded in &trace.steps {
-            match recorded.step {
-                Step::Rule { .. } | Step::ChainEnd { .. } | Step::ChainPolicy { .. } => events += 1,
-                Step::Made { .. } => made.push_back(events),
-                _ => {}
-            }
-        }
-        made
-    };
-    let mut left: Vec<VecDeque<usize>> = traces.iter().map(made_at).collect();
-    for packet in packets {
-        let parent = packet.parent.and_then(|parent| left.get_mut(parent as usize));
-        packet.copied_at = parent.and_then(VecDeque::pop_front).unwrap_or(0);
-    }
-}
-
 /// The recorded walk of one packet in the form that engines are compared in.
 pub fn packet_run(packet: &PacketTrace, names: &dyn Names) -> PacketRun {
-    let frames = packet
+    let frames: Vec<FrameOut> = packet
         .frames
         .iter()
         .map(|(dev, frame)| FrameOut { dev: names.device(*dev), packet: frame.clone() })
@@ -503,8 +482,9 @@ pub fn packet_run(packet: &PacketTrace, names: &dyn Names) -> PacketRun {
     PacketRun {
         parent: packet.parent,
         copy: packet.made_by == MadeBy::Copy,
-        copied_at: 0,
+        places: places(packet),
         events: events(packet, names),
+        unseen: packet.parent.is_some() && packet.start.ethertype() != EtherType::IPV4 && frames.is_empty(),
         frames,
         disposition: packet.end.as_ref().map(|end| end.disposition),
         code: packet.end.as_ref().and_then(End::code),
@@ -515,6 +495,15 @@ pub fn packet_run(packet: &PacketTrace, names: &dyn Names) -> PacketRun {
             .map(|code| code.kernel_reason().to_owned()),
         decided: decided(packet, names),
     }
+}
+
+/// Whether a step is an event.
+fn is_event(step: &Step) -> bool {
+    matches!(step, Step::Rule { .. } | Step::ChainEnd { .. } | Step::ChainPolicy { .. })
+}
+
+fn places(packet: &PacketTrace) -> Vec<u32> {
+    packet.steps.iter().filter(|recorded| is_event(&recorded.step)).map(|recorded| recorded.place).collect()
 }
 
 fn events(packet: &PacketTrace, names: &dyn Names) -> Vec<ScenarioEvent> {

@@ -1,10 +1,12 @@
-//! ARP: answers for own and proxied addresses (`arp_rcv`, `arp_process`). Who is answered becomes a neighbour (`neigh_event_ns`); replies are
-//! taken and change nothing, as the neighbour table is given.
+//! ARP: answers for own and proxied addresses (`arp_rcv`, `arp_process`), and what it does to neighbours. Who is answered becomes one
+//! (`neigh_event_ns`); what others say changes one that is there already, or makes one with `arp_accept`. Left out: that a neighbour's state grows
+//! old, and `locktime` other than its default.
 
 use pktwalk_packet::{EtherType, MacAddr, Packet};
 
 use super::input::{Asks, Input};
 use super::{Flight, Made, Next, Stage, input, output, skb_of};
+use crate::config::NudState;
 use crate::fib::{self, AddrType, FlowKey, scope};
 use crate::ids::DevId;
 use crate::iptables::ast::PktType;
@@ -19,8 +21,21 @@ struct Arp {
     request: bool,
     sender_mac: MacAddr,
     sender: u32,
+    target_mac: MacAddr,
     target: u32,
 }
+
+/// A neighbour that the namespace asked for or heard of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heard {
+    /// What it said of itself; none as long as it is only assumed to answer.
+    pub mac: Option<MacAddr>,
+    /// When that changed last.
+    pub updated_ns: u64,
+}
+
+/// For how long what a neighbour said first stands against what is said after it (`locktime`).
+const LOCKTIME_NS: u64 = 1_000_000_000;
 
 impl Arp {
     fn parse(bytes: &[u8]) -> Option<Arp> {
@@ -36,9 +51,12 @@ impl Arp {
             2 => false,
             _ => return None,
         };
-        let mut sender_mac = MacAddr::default();
-        sender_mac.0.copy_from_slice(&bytes[8..14]);
-        Some(Arp { request, sender_mac, sender: addr(14), target: addr(24) })
+        let mac = |at: usize| {
+            let mut mac = MacAddr::default();
+            mac.0.copy_from_slice(&bytes[at..at + 6]);
+            mac
+        };
+        Some(Arp { request, sender_mac: mac(8), sender: addr(14), target_mac: mac(18), target: addr(24) })
     }
 }
 
@@ -92,6 +110,7 @@ pub(super) fn receive<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next 
         return ignored("arp_process");
     }
     if !request {
+        update(cx, dev, arp);
         return Next::End(End::plain(Disposition::Consumed));
     }
     let key = FlowKey { dst: target, src: sender, iif: Some(dev), ..FlowKey::default() };
@@ -110,7 +129,7 @@ pub(super) fn receive<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next 
     if let Some(check) = found.check {
         cx.sink.step(&flight.skb, check);
     }
-    match found.input {
+    let answered = match found.input {
         Input::Local => {
             if ignores(ns, dev, sender, target) {
                 return ignored("arp_ignore");
@@ -123,17 +142,61 @@ pub(super) fn receive<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next 
                     Err(output::NoRoute::Unknown(because)) => return Next::unknown(because),
                 }
             }
-            answer(cx, flight, dev, arp)
+            true
         }
         Input::Forward(dst) if ns.sysctls.forwarding(dev) => {
-            let proxied = if dst.dev == dev {
+            if dst.dev == dev {
                 ns.sysctls.proxy_arp_pvlan(dev) && sender != target
             } else {
                 ns.sysctls.proxy_arp(dev) || ns.links.proxied(dev, target)
-            };
-            if proxied { answer(cx, flight, dev, arp) } else { ignored("arp_process") }
+            }
         }
-        Input::Forward(_) | Input::Broadcast | Input::Error(..) | Input::Martian(_) => ignored("arp_process"),
+        Input::Forward(_) | Input::Broadcast | Input::Error(..) | Input::Martian(_) => false,
+    };
+    if answered {
+        return answer(cx, flight, dev, arp);
+    }
+    update(cx, dev, arp);
+    ignored("arp_process")
+}
+
+/// Whether somebody tells where he is without being asked (`arp_is_garp`).
+fn is_gratuitous(ns: &NetNs, arp: &Arp) -> bool {
+    arp.sender == arp.target
+        && (arp.request || arp.target_mac == arp.sender_mac)
+        && ns.fib.addr_type(arp.sender, None) == AddrType::Unicast
+}
+
+/// The end of `arp_process`: what is said of a neighbour that is there already is taken over, unless something else was said just before.
+fn update<S: Sink>(cx: &mut Cx<'_, S>, dev: DevId, arp: Arp) {
+    let ns = cx.ns;
+    let given = ns.links.neighbour(dev, arp.sender);
+    if given.is_some_and(|entry| matches!(entry.state, NudState::Permanent | NudState::NoArp)) {
+        return;
+    }
+    let at = (dev, arp.sender);
+    let heard = cx.state.stack.heard.get(&at).copied();
+    let gratuitous = is_gratuitous(ns, &arp);
+    let accepted = || {
+        let unicast = || ns.fib.addr_type(arp.sender, None) == AddrType::Unicast;
+        let on_link = || ns.fib.on_link(dev, arp.sender, 0);
+        (gratuitous || !arp.request && unicast())
+            && match ns.sysctls.arp_accept(dev) {
+                0 => false,
+                2 => on_link(),
+                _ => true,
+            }
+    };
+    if heard.is_none() && given.is_none() && !accepted() {
+        return;
+    }
+    let now_ns = cx.state.now_ns;
+    let locked = heard.is_some_and(|heard| now_ns.saturating_sub(heard.updated_ns) <= LOCKTIME_NS);
+    if locked && !gratuitous {
+        return;
+    }
+    if heard.and_then(|heard| heard.mac) != Some(arp.sender_mac) {
+        cx.state.stack.heard.insert(at, Heard { mac: Some(arp.sender_mac), updated_ns: now_ns });
     }
 }
 
@@ -150,7 +213,8 @@ fn answer<S: Sink>(cx: &mut Cx<'_, S>, flight: &Flight, dev: DevId, arp: Arp) ->
     packet.set_mac_header(arp.sender_mac, own);
     let by = MadeBy::Arp;
     if arp.sender != 0 {
-        cx.state.stack.learned.insert((dev, arp.sender), arp.sender_mac);
+        let heard = Heard { mac: Some(arp.sender_mac), updated_ns: cx.state.now_ns };
+        cx.state.stack.heard.insert((dev, arp.sender), heard);
     }
     cx.sink.step(&flight.skb, Step::Made { by });
     cx.made.push(Made {

@@ -96,7 +96,7 @@ fn arrival(skb: &Skb, dev: DevId, sport: u16, dport: u16) -> Arrival {
         sport,
         dst: skb.ip.dst,
         dport,
-        dev,
+        dev: skb.dst.and_then(|dst| dst.iif).unwrap_or(dev),
         broadcast: skb.dst.is_some_and(|dst| dst.broadcast),
     }
 }

@@ -84,7 +84,7 @@ pub(super) fn dissect(ns: &NetNs, skb: &Skb, key: &mut FlowKey) {
 }
 
 /// Groups that the namespace has joined, as far as that is known: every device is in 224.0.0.1.
-fn is_member(group: u32) -> bool {
+pub(super) fn is_member(group: u32) -> bool {
     group == 0xe000_0001
 }
 
@@ -185,6 +185,8 @@ pub(super) fn lookup<S: Sink>(
         route: Some(found.route),
         mtu: path_mtu(ns, Some(found.route), out, nexthop.gateway.is_some()),
         redirect,
+        type_local: false,
+        iif: None,
     };
     Ok(finish(answer, check, Input::Forward(dst)))
 }
@@ -325,6 +327,8 @@ pub(super) fn route<S: Sink>(cx: &mut Cx<'_, S>, skb: &mut Skb, dev: DevId) -> R
         route,
         mtu: path_mtu(cx.ns, None, lo, false),
         redirect: false,
+        type_local: !broadcast,
+        iif: None,
     };
     let (result, dst) = match input {
         Input::Local => (RouteResult::Local, Some(local(false))),

@@ -49,8 +49,8 @@ pub(crate) use reject::reject;
 pub struct StackState {
     /// Learned addresses of bridges.
     fdb: FxHashMap<(DevId, MacAddr), DevId>,
-    /// Neighbours that asked for an address of this host, by device and address: who asks says where he is.
-    learned: FxHashMap<(DevId, u32), MacAddr>,
+    /// Neighbours that the namespace asked for, or that told of themselves by ARP, by device and address.
+    heard: FxHashMap<(DevId, u32), arp::Heard>,
     /// Rate limits of ICMP errors and redirects.
     rates: limit::Rates,
 }
@@ -116,8 +116,10 @@ enum Stage {
     Output,
     /// In front of POSTROUTING.
     Postrouting,
-    /// The copy of a broadcast made here that the namespace hears itself.
-    LoopCopy,
+    /// The copy of a broadcast made here that the namespace hears itself. `at_once`: a process sent it.
+    LoopCopy { at_once: bool },
+    /// That copy, received.
+    Looped,
     /// ARP.
     Arp,
 }
@@ -128,6 +130,8 @@ enum Next {
     Go(Stage),
     /// As [`Next::Go`], after what was made so far is walked to its end: the kernel sends it at once.
     After(Stage),
+    /// As [`Next::Go`], after everything else under way: it waits in the queue of received packets.
+    Later(Stage),
     End(End),
 }
 
@@ -158,7 +162,16 @@ impl Walked {
     }
 }
 
-/// What is to be walked before anything else.
+/// How far a packet came.
+enum Flown {
+    Ends(End),
+    /// What it made goes first.
+    Waits,
+    /// Everything else goes first.
+    Queues,
+}
+
+/// What is still to be walked.
 enum Due {
     /// A packet that was made because of the packet of this number.
     Made(u32, Box<Made>),
@@ -243,25 +256,24 @@ pub fn walk<S: Sink>(
     let mut first = End::plain(Disposition::LimitReached);
     let mut last = 0;
     let mut due: Vec<Due> = Vec::new();
-    let mut queue: VecDeque<(u32, Made)> = VecDeque::new();
+    let mut queue: VecDeque<Due> = VecDeque::new();
     loop {
         let number = walked.number;
         match fly(&mut cx, &mut walked, &mut visits) {
-            Some(end) => {
+            Flown::Ends(end) => {
                 cx.sink.end(&end);
                 if number == 0 {
                     first = end;
                 }
-                queue.extend(cx.made.drain(..).map(|made| (number, made)));
+                queue.extend(cx.made.drain(..).map(|made| Due::Made(number, Box::new(made))));
             }
-            None => {
+            Flown::Queues => queue.push_back(Due::Rest(Box::new(walked))),
+            Flown::Waits => {
                 due.push(Due::Rest(Box::new(walked)));
                 due.extend(cx.made.drain(..).rev().map(|made| Due::Made(number, Box::new(made))));
             }
         }
-        let next =
-            due.pop().or_else(|| queue.pop_front().map(|(parent, made)| Due::Made(parent, Box::new(made))));
-        walked = match next {
+        walked = match due.pop().or_else(|| queue.pop_front()) {
             None => return first,
             Some(Due::Rest(rest)) => {
                 cx.choice.resume(rest.number);
@@ -283,17 +295,17 @@ pub fn walk<S: Sink>(
     }
 }
 
-/// Takes a packet from stage to stage to its end; `None` if others go first.
-fn fly<S: Sink>(cx: &mut Cx<'_, S>, walked: &mut Walked, visits: &mut u32) -> Option<End> {
+/// Takes a packet from stage to stage to its end, or until others go first.
+fn fly<S: Sink>(cx: &mut Cx<'_, S>, walked: &mut Walked, visits: &mut u32) -> Flown {
     let Walked { flight, circle, .. } = walked;
     loop {
         let stage = walked.stage;
         if stage == Stage::Receive && circle.closes(&flight.skb) {
-            return Some(End::plain(Disposition::Loop));
+            return Flown::Ends(End::plain(Disposition::Loop));
         }
         if matches!(stage, Stage::Receive | Stage::LocalOut) {
             if *visits >= limits::VISITS {
-                return Some(End::plain(Disposition::LimitReached));
+                return Flown::Ends(End::plain(Disposition::LimitReached));
             }
             *visits += 1;
         }
@@ -308,7 +320,8 @@ fn fly<S: Sink>(cx: &mut Cx<'_, S>, walked: &mut Walked, visits: &mut u32) -> Op
             Stage::Forwarded => forward::forwarded(cx, flight),
             Stage::Output => xmit::output(cx, flight),
             Stage::Postrouting => xmit::last_hook(cx, flight),
-            Stage::LoopCopy => xmit::loop_copy(cx, flight),
+            Stage::LoopCopy { at_once } => xmit::loop_copy(cx, flight, at_once),
+            Stage::Looped => xmit::looped(cx, flight),
             Stage::Arp => arp::receive(cx, flight),
         };
         match next {
@@ -316,10 +329,15 @@ fn fly<S: Sink>(cx: &mut Cx<'_, S>, walked: &mut Walked, visits: &mut u32) -> Op
             Next::After(to) => {
                 walked.stage = to;
                 walked.undecided = cx.undecided.take();
-                return None;
+                return Flown::Waits;
+            }
+            Next::Later(to) => {
+                walked.stage = to;
+                walked.undecided = cx.undecided.take();
+                return Flown::Queues;
             }
             Next::End(end) => {
-                return Some(match cx.undecided.take() {
+                return Flown::Ends(match cx.undecided.take() {
                     Some(because) => End::unknown(because),
                     None => end,
                 });

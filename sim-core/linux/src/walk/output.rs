@@ -59,6 +59,7 @@ fn lookup_for<S: Sink>(
     answer: Option<u32>,
 ) -> Result<Routed, NoRoute> {
     let ns = cx.ns;
+    let bound = key.oif;
     let limited = |addr: u32| addr == u32::MAX;
     let src_scope = |dev, scope| ns.fib.select_source(dev, 0, scope).unwrap_or(0);
     if key.src != 0 {
@@ -69,7 +70,7 @@ fn lookup_for<S: Sink>(
         if key.oif.is_none() && (fib::is_multicast(key.dst) || limited(key.dst)) {
             let Some(owner) = owner else { return Err(NoRoute::PLAIN) };
             key.oif = Some(owner);
-            return make(ns, &key, None, owner);
+            return make(ns, &key, None, owner, bound);
         }
         if !any_source && owner.is_none() {
             return Err(NoRoute::PLAIN);
@@ -83,7 +84,7 @@ fn lookup_for<S: Sink>(
             if key.src == 0 {
                 key.src = src_scope(dev, scope::LINK);
             }
-            return make(ns, &key, None, dev);
+            return make(ns, &key, None, dev, bound);
         }
         if key.src == 0 {
             if fib::is_multicast(key.dst) {
@@ -100,7 +101,9 @@ fn lookup_for<S: Sink>(
             key.src = 0x7f00_0001;
         }
         key.dst = key.src;
-        return make(ns, &key, None, lo);
+        let mut routed = make(ns, &key, None, lo, bound)?;
+        routed.dst.type_local = true;
+        return Ok(routed);
     }
     let mut found = match ns.fib.lookup_plain(&key) {
         FibResult::Unknown(because) => return Err(NoRoute::Unknown(because)),
@@ -110,7 +113,7 @@ fn lookup_for<S: Sink>(
             if key.src == 0 {
                 key.src = src_scope(dev, scope::LINK);
             }
-            return make(ns, &key, None, dev);
+            return make(ns, &key, None, dev, bound);
         }
         FibResult::Found(found) => found,
     };
@@ -119,7 +122,8 @@ fn lookup_for<S: Sink>(
             key.src = ns.fib.prefsrc(found.route).unwrap_or(key.dst);
         }
         let Some(lo) = lo else { return Err(NoRoute::PLAIN) };
-        return make(ns, &key, Some(&found), lo);
+        let owner = ns.fib.nexthop(&found).and_then(|nexthop| nexthop.dev);
+        return make(ns, &key, Some(&found), lo, owner);
     }
     let choice = &mut *cx.choice;
     ns.fib
@@ -132,7 +136,7 @@ fn lookup_for<S: Sink>(
     }
     match ns.fib.nexthop(&found) {
         Some(nexthop) if !nexthop.unmodelled => match nexthop.dev {
-            Some(dev) => make(ns, &key, Some(&found), dev),
+            Some(dev) => make(ns, &key, Some(&found), dev, bound),
             None => Err(NoRoute::Unknown(Because::Route(found.route))),
         },
         _ => Err(NoRoute::Unknown(Because::Route(found.route))),
@@ -140,7 +144,13 @@ fn lookup_for<S: Sink>(
 }
 
 /// `__mkroute_output`.
-fn make(ns: &NetNs, key: &FlowKey, found: Option<&FibMatch>, dev: DevId) -> Result<Routed, NoRoute> {
+fn make(
+    ns: &NetNs,
+    key: &FlowKey,
+    found: Option<&FibMatch>,
+    dev: DevId,
+    iif: Option<DevId>,
+) -> Result<Routed, NoRoute> {
     let loopback = ns.config.devices.get(dev.index()).is_some_and(|d| d.kind == DeviceKind::Loopback);
     let route = found.map(|found| found.route);
     let rule = found.and_then(|found| found.rule);
@@ -162,12 +172,15 @@ fn make(ns: &NetNs, key: &FlowKey, found: Option<&FibMatch>, dev: DevId) -> Resu
     Ok(Routed {
         dst: Dst {
             dev,
-            local: loopback,
+            // What `lo` gets back is for this namespace, but for groups that `lo` is not in: those have no way on (`dst_discard`).
+            local: loopback && (!multicast || input::is_member(key.dst)),
             broadcast: broadcast || multicast,
             gateway,
             route,
             mtu: input::path_mtu(ns, metrics, dev, gateway.is_some()),
             redirect: false,
+            type_local: found.is_some_and(|found| found.kind == RouteType::Local),
+            iif,
         },
         src: key.src,
         rule,

@@ -89,6 +89,8 @@ fn with_route<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &Skb) -> Result<O
             route: None,
             mtu,
             redirect: false,
+            type_local: false,
+            iif: None,
         };
         return Ok(Some(Skb { dst: Some(dst), ..skb.clone() }));
     }
@@ -166,8 +168,8 @@ pub(super) fn no_socket<S: Sink>(cx: &mut Cx<'_, S>, skb: &Skb, tcp: &TcpFields)
     if tcp.flags & tcp_flag::RST != 0 {
         return not(cx, "it is a RST itself");
     }
-    if skb.dst.is_some_and(|dst| !dst.local || dst.broadcast) {
-        return not(cx, "it is a broadcast or multicast");
+    if skb.dst.is_some_and(|dst| !dst.type_local) {
+        return not(cx, "no route of type local brought it here");
     }
     if options::echoed(skb) {
         cx.undecided = Some(Because::NotModelled(options::ECHOED));

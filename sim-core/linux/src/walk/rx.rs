@@ -225,7 +225,9 @@ pub(super) fn ip_receive<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Ne
         }
     }
     let mut refused = None;
-    if flight.skb.dst.is_none() {
+    // What `lo` gave back has the route that it was sent by.
+    let kept = flight.skb.dst.is_some();
+    if !kept {
         match input::route(cx, &mut flight.skb, dev) {
             Ok(error) => refused = error,
             Err(end) => return Next::End(end),
@@ -249,6 +251,12 @@ pub(super) fn ip_receive<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Ne
     }
     if let Some(refused) = refused {
         return Next::End(input::ip_error(cx, &flight.skb, dev, refused));
+    }
+    if kept && !dst.local {
+        if cx.ns.links.sockets_may_join {
+            return Next::not_modelled("multicast groups that sockets joined");
+        }
+        return Next::End(End::dropped(DropCode::NoMulticastMember, Locus::Subsystem("dst_discard")));
     }
     Next::Go(if dst.local { Stage::Deliver } else { Stage::Forward })
 }

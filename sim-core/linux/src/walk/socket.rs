@@ -11,7 +11,7 @@ pub(super) struct Arrival {
     pub sport: u16,
     pub dst: u32,
     pub dport: u16,
-    /// The device that it was received by.
+    /// The device that it was received by, or that has the address that this namespace sent it to (`inet_iif`).
     pub dev: DevId,
     /// Addressed to many.
     pub broadcast: bool,

@@ -2,6 +2,7 @@
 
 use pktwalk_packet::{EtherType, MacAddr, Packet, build};
 
+use super::arp::Heard;
 use super::{Flight, Made, Next, Stage, bridge, forward, icmp, rx};
 use crate::config::{DeviceKind, NudState};
 use crate::fib;
@@ -18,7 +19,8 @@ use crate::trace::{Assumption, NeighResult, Sink, Step};
 pub(super) fn output<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next {
     let Some(dst) = flight.skb.dst else { return Next::not_modelled("a packet without a route") };
     let silent = fib::is_multicast(flight.skb.ip.dst) && flight.skb.ip.ttl == 0;
-    let heard = dst.broadcast && !dst.local && flight.skb.in_dev.is_none();
+    let heard =
+        dst.broadcast && !dst.local && flight.skb.in_dev.is_none() && cx.ns.loopback() != Some(dst.dev);
     if heard && silent && !loops_back(flight) && cx.ns.links.sockets_may_join {
         // It leaves only if nobody here is in the group.
         return Next::not_modelled("multicast groups that sockets joined");
@@ -28,7 +30,13 @@ pub(super) fn output<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next {
         copy.made_by = MadeBy::Copy;
         cx.sink.step(&flight.skb, Step::Made { by: MadeBy::Copy });
         copy.in_dev = None;
-        cx.made.push(Made { skb: copy, stage: Stage::LoopCopy, steps: Vec::new(), bridged: None });
+        let at_once = flight.skb.made_by == MadeBy::Injected;
+        cx.made.push(Made {
+            skb: copy,
+            stage: Stage::LoopCopy { at_once },
+            steps: Vec::new(),
+            bridged: None,
+        });
         if silent {
             return Next::End(End::dropped(DropCode::MulticastTtl, Locus::Subsystem("ip_mc_output")));
         }
@@ -69,8 +77,9 @@ fn postrouting<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dst: Dst) -> Re
 }
 
 /// The copy of a broadcast that its sender hears itself: through POSTROUTING, then received by the device that it goes out by
-/// (`dev_loopback_xmit`).
-pub(super) fn loop_copy<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next {
+/// (`dev_loopback_xmit`). If a process sent it that happens at once; if it is sent because of a packet that is received, it waits until that is
+/// done with (`netif_rx`).
+pub(super) fn loop_copy<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, at_once: bool) -> Next {
     let Some(dst) = flight.skb.dst else { return Next::not_modelled("a packet without a route") };
     if let Err(end) = postrouting(cx, flight, dst) {
         return Next::End(end);
@@ -82,7 +91,13 @@ pub(super) fn loop_copy<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Nex
     let lo = cx.ns.loopback().unwrap_or(dst.dev);
     flight.skb.dst = Some(Dst { dev: lo, local: true, ..dst });
     flight.skb.packet.clear_mac_header();
-    cx.sink.step(&flight.skb, Step::Rx { dev: dst.dev });
+    if at_once { Next::Go(Stage::Looped) } else { Next::Later(Stage::Looped) }
+}
+
+/// That copy, as it is received.
+pub(super) fn looped<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next {
+    let Some(dev) = flight.skb.in_dev else { return Next::not_modelled("a packet without a device") };
+    cx.sink.step(&flight.skb, Step::Rx { dev });
     Next::Go(Stage::Ip)
 }
 
@@ -195,9 +210,9 @@ pub(super) fn resolve<S: Sink>(
     let entry = cx.ns.links.neighbour(dev, addr);
     // An entry that an administrator made is not overwritten (`__neigh_update`).
     let fixed = entry.is_some_and(|entry| matches!(entry.state, NudState::Permanent | NudState::NoArp));
-    let learned = cx.state.stack.learned.get(&(dev, addr)).copied().filter(|_| !fixed);
+    let heard = cx.state.stack.heard.get(&(dev, addr)).filter(|_| !fixed);
     let (result, mac) = match entry {
-        _ if let Some(mac) = learned => (NeighResult::Known(mac), mac),
+        _ if let Some(mac) = heard.and_then(|heard| heard.mac) => (NeighResult::Known(mac), mac),
         Some(entry) => match (entry.state, entry.mac) {
             (
                 NudState::Permanent
@@ -219,6 +234,8 @@ pub(super) fn resolve<S: Sink>(
     };
     cx.sink.step(skb, Step::Neighbour { dev, addr, result });
     if result == NeighResult::Assumed {
+        let asked = Heard { mac: None, updated_ns: cx.state.now_ns };
+        cx.state.stack.heard.entry((dev, addr)).or_insert(asked);
         cx.sink.step(skb, Step::Assumed(Assumption::NeighbourAnswers { dev, addr }));
     }
     Ok(mac)

@@ -21,6 +21,8 @@ fn tcpmss() {
             route: None,
             mtu: 1400,
             redirect: false,
+            type_local: false,
+            iif: None,
         });
         assert_eq!(world.run(Hook::Forward, &mut skb).0, None);
         let l3 = skb.packet.l3();

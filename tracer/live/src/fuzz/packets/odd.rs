@@ -42,8 +42,16 @@ impl Maker<'_> {
 
     pub(super) fn arp(&mut self) {
         let (dev, _, src) = self.port();
-        let dst = pools::addr(self.rng);
-        let text = format!("arp {src} > {dst} op=request smac={}", pools::neighbour_mac(src));
+        // Somebody who tells of himself asks for his own address.
+        let dst = if self.rng.chance(30) { src } else { pools::addr(self.rng) };
+        let mac = pools::neighbour_mac(src);
+        let says = if self.rng.chance(20) { "02:00:00:00:02:fe".to_owned() } else { mac.to_string() };
+        let op = match self.rng.below(10) {
+            0 => format!("reply tha={mac}"),
+            1 | 2 => format!("reply tha={says}"),
+            _ => "request".to_owned(),
+        };
+        let text = format!("arp {src} > {dst} op={op} smac={mac} sha={says}");
         self.send(&text, Entry::Device(dev.to_owned()));
     }
 }

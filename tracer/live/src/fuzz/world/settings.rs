@@ -48,7 +48,7 @@ fn special(rng: &mut Rng, set: &mut dyn FnMut(String, u32)) {
         let dev = *rng.pick(&["all", "eth0", "vetha", "vethb", "br0"]);
         format!("net.ipv4.conf.{dev}.{field}")
     };
-    match rng.below(14) {
+    match rng.below(15) {
         0 => {
             let key = one_or_all(rng, "arp_ignore");
             set(key, *rng.pick(&[1, 2, 3, 4, 8]));
@@ -86,6 +86,10 @@ fn special(rng: &mut Rng, set: &mut dyn FnMut(String, u32)) {
             set(key, 1);
         }
         12 => set("net.ipv4.icmp_errors_use_inbound_ifaddr".to_owned(), 1),
+        13 => {
+            let key = one_or_all(rng, "arp_accept");
+            set(key, *rng.pick(&[1, 2]));
+        }
         _ => set("net.ipv4.ip_forward_update_priority".to_owned(), 0),
     }
 }

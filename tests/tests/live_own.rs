@@ -1,0 +1,151 @@
+//! What a namespace sends to itself and what its neighbours tell of themselves, on the kernel.
+
+use std::collections::BTreeSet;
+
+use pktwalk_linux::config::{NetNsConfig, Route, RouteType, Ruleset, Socket};
+use pktwalk_linux::hook::{Backend, Family};
+use pktwalk_linux::ids::DevId;
+use pktwalk_linux::iptables;
+use pktwalk_linux::skb::SkbSocket;
+use pktwalk_packet::MacAddr;
+use pktwalk_scenario::case::{Case, CaseSend, Entry};
+use pktwalk_skip::skip_unprivileged;
+use pktwalk_tests::node::{differences, namespace, send};
+
+/// A node without rules that filters no sources.
+fn open() -> NetNsConfig {
+    let mut config = NetNsConfig { rulesets: Vec::new(), ..namespace(Backend::Nft) };
+    config.sysctls.insert("net.ipv4.conf.all.rp_filter".to_owned(), "0".to_owned());
+    config
+}
+
+fn local(text: &str, bound_dev: Option<DevId>) -> CaseSend {
+    let packet = pktwalk_packet::spec::parse(text).expect("a packet");
+    let socket = SkbSocket { uid: Some(0), gid: Some(0), bound_dev, raw: true };
+    CaseSend::new(packet, Entry::Local(socket))
+}
+
+#[test]
+fn sockets_of_a_device_hear_what_is_sent_to_its_addresses() {
+    if skip_unprivileged("sockets_of_a_device_hear_what_is_sent_to_its_addresses") {
+        return;
+    }
+    // By `lo` it goes in any case; what counts is whose address it is.
+    let listens = |port, dev: &str| Socket {
+        protocol: 6,
+        local: [0, 0, 0, 0].into(),
+        port,
+        remote: None,
+        dev: Some(dev.to_owned()),
+        v6_only: false,
+        listening: true,
+        owner: None,
+        uid: None,
+    };
+    let mut config = open();
+    config.sockets = Some(vec![listens(80, "lo"), listens(81, "left")]);
+    let sends = vec![
+        local("tcp 10.0.1.1:40000 > 10.0.1.1:80 flags=S ipid=1", None),
+        local("tcp 10.0.1.1:40001 > 10.0.1.1:81 flags=S ipid=2", None),
+        // Its sender is bound to `lo`, by which no route leads there: that route is not of type local, so nobody resets.
+        local("tcp 10.0.1.1:40002 > 10.0.1.1:82 flags=S ipid=3", Some(DevId(0))),
+    ];
+    let case = Case { name: "of a device".to_owned(), config, sends, ..Case::default() };
+    let (differences, kernel) = differences(&case);
+    assert_eq!(differences, []);
+    let answered: Vec<bool> = kernel.run.sends.iter().map(|send| send.packets.len() > 1).collect();
+    assert_eq!(answered, [true, false, false], "the one that nobody listens to with a reset");
+}
+
+#[test]
+fn lo_is_in_no_group_but_that_of_all_hosts() {
+    if skip_unprivileged("lo_is_in_no_group_but_that_of_all_hosts") {
+        return;
+    }
+    let sends = vec![
+        local("udp 10.0.1.1:40000 > 228.1.1.1:53 ttl=1 ipid=1", Some(DevId(0))),
+        local("udp 10.0.1.1:40000 > 224.0.0.1:53 ttl=1 ipid=2", Some(DevId(0))),
+    ];
+    let case = Case { name: "groups".to_owned(), config: open(), sends, ..Case::default() };
+    let (differences, kernel) = differences(&case);
+    assert_eq!(differences, []);
+    let reasons: Vec<_> = kernel.run.sends.iter().map(|send| send.packets[0].kernel_reason.clone()).collect();
+    assert_eq!(reasons[0].as_deref(), Some("NOT_SPECIFIED"));
+}
+
+#[test]
+fn an_answer_that_is_heard_here_is_heard_after_it_left() {
+    if skip_unprivileged("an_answer_that_is_heard_here_is_heard_after_it_left") {
+        return;
+    }
+    // The reset of a segment from a broadcast address goes to everybody, this host among them.
+    let rules = b"*mangle\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n\
+        :OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\nCOMMIT\n";
+    for backend in [Backend::Legacy, Backend::Nft] {
+        let (save, _) = iptables::parse(rules, 0, Family::V4);
+        let mut config = NetNsConfig { rulesets: vec![Ruleset { backend, save: save.into() }], ..open() };
+        config.routes.push(Route {
+            kind: RouteType::Broadcast,
+            scope: 253,
+            table: 255,
+            protocol: "kernel".to_owned(),
+            prefsrc: Some([10, 0, 1, 1].into()),
+            ..Route::new("10.0.1.255/32".parse().expect("a net"), None, Some("left"))
+        });
+        config.routes.push(Route {
+            kind: RouteType::Local,
+            scope: 254,
+            table: 255,
+            protocol: "kernel".to_owned(),
+            prefsrc: Some([10, 0, 1, 1].into()),
+            ..Route::new("10.0.1.1/32".parse().expect("a net"), None, Some("left"))
+        });
+        let sends = vec![send("tcp 10.0.1.255:80 > 10.0.1.1:53 flags=SA ipid=1", "left")];
+        let case = Case { name: "heard".to_owned(), config, sends, ..Case::default() };
+        let (differences, kernel) = differences(&case);
+        assert_eq!(differences, []);
+        let hooks: Vec<_> =
+            kernel.run.sends[0].packets[1].events.iter().map(|event| event.hook.to_string()).collect();
+        assert_eq!(hooks.iter().filter(|hook| *hook == "POSTROUTING").count(), 2, "{hooks:?}");
+    }
+}
+
+#[test]
+fn who_tells_of_himself_changes_a_neighbour() {
+    if skip_unprivileged("who_tells_of_himself_changes_a_neighbour") {
+        return;
+    }
+    let to = |ipid: u16| send(&format!("udp 10.0.1.2:40000 > 10.0.2.9:53 ipid={ipid}"), "left");
+    let says = |op: &str, target: &str, mac: &str| {
+        send(
+            &format!("arp 10.0.2.9 > {target} op={op} sha={mac} tha={mac} smac={mac} dmac=ff:ff:ff:ff:ff:ff"),
+            "right",
+        )
+    };
+    let (first, second) = ("02:00:00:00:09:01", "02:00:00:00:09:02");
+    let sends = vec![
+        // Nobody asked for him: nobody remembers.
+        says("request", "10.0.2.9", first),
+        to(1),
+        // What he says unasked is heard at once, what he says besides only after a second.
+        says("request", "10.0.2.9", first),
+        to(2),
+        says("reply", "10.0.2.8", second),
+        to(3),
+        says("reply", "10.0.2.9", second),
+        to(4),
+    ];
+    for accept in ["0", "1"] {
+        let mut config = open();
+        config.sysctls.insert("net.ipv4.conf.right.arp_accept".to_owned(), accept.to_owned());
+        let case = Case { name: "of himself".to_owned(), config, sends: sends.clone(), ..Case::default() };
+        let (differences, kernel) = differences(&case);
+        assert_eq!(differences, []);
+        let frames = kernel.run.sends.iter().flat_map(|send| &send.packets[0].frames);
+        let macs: Vec<String> =
+            frames.filter_map(|frame| frame.packet.mac_dst()).map(|mac: MacAddr| mac.to_string()).collect();
+        assert_eq!(&macs[1..], [first, first, second]);
+        assert_eq!(macs[0] == first, accept == "1");
+        assert_eq!(macs.iter().collect::<BTreeSet<_>>().len(), if accept == "1" { 2 } else { 3 });
+    }
+}
