@@ -149,3 +149,44 @@ fn who_tells_of_himself_changes_a_neighbour() {
         assert_eq!(macs.iter().collect::<BTreeSet<_>>().len(), if accept == "1" { 2 } else { 3 });
     }
 }
+
+#[test]
+fn a_reset_goes_by_the_device_that_its_cause_is_bound_to() {
+    if skip_unprivileged("a_reset_goes_by_the_device_that_its_cause_is_bound_to") {
+        return;
+    }
+    let rules = b"*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n\
+        -A OUTPUT -p tcp -m tcp --dport 80 -j REJECT --reject-with tcp-reset\nCOMMIT\n";
+    for backend in [Backend::Legacy, Backend::Nft] {
+        let (save, _) = iptables::parse(rules, 0, Family::V4);
+        let config = NetNsConfig { rulesets: vec![Ruleset { backend, save: save.into() }], ..open() };
+        let to_peer = "tcp 10.0.1.1:40000 > 10.0.2.2:80 flags=S ipid=1";
+        let sends = vec![local(to_peer, Some(DevId(2))), local(to_peer, None)];
+        let case = Case { name: "bound".to_owned(), config, sends, ..Case::default() };
+        let (differences, kernel) = differences(&case);
+        assert_eq!(differences, []);
+        let left: Vec<usize> = kernel.run.sends.iter().map(|send| send.packets[1].frames.len()).collect();
+        assert_eq!(left, [1, 0], "the reset leaves by the device, though it is for an address of this host");
+    }
+}
+
+#[test]
+fn of_equal_routes_the_first_one_counts() {
+    if skip_unprivileged("of_equal_routes_the_first_one_counts") {
+        return;
+    }
+    let net = || "198.51.100.0/24".parse().expect("a net");
+    let away = Route::new(net(), Some([10, 0, 2, 2].into()), Some("right"));
+    let here = Route { kind: RouteType::Local, scope: 254, ..Route::new(net(), None, Some("lo")) };
+    let mut first = Vec::new();
+    for routes in [[away.clone(), here.clone()], [here, away]] {
+        let mut config = open();
+        config.routes.extend(routes);
+        let sends = vec![send("udp 10.0.1.2:40000 > 198.51.100.7:53 ipid=1", "left")];
+        let case = Case { name: "equal".to_owned(), config, sends, ..Case::default() };
+        let (differences, kernel) = differences(&case);
+        assert_eq!(differences, []);
+        first.push(kernel.run.sends[0].packets[0].frames.len());
+    }
+    assert_eq!(first, [1, 0]);
+}

@@ -182,6 +182,8 @@ drop_codes! {
     IcmpBroadcast = "ICMP_BROADCAST", "INVALID_PROTO";
     /// An IGMP message that is broken, or from which a host that is no multicast router learns nothing.
     IgmpIgnored = "IGMP_IGNORED", "NOT_SPECIFIED";
+    /// A PIM message: only a multicast router has a device for what registers with it.
+    PimIgnored = "PIM_IGNORED", "NOT_SPECIFIED";
     /// The next hop's hardware address could not be resolved.
     NeighFailed = "NEIGH_FAILED", "NEIGH_FAILED";
     /// The output device is down.

@@ -60,6 +60,7 @@ const PAGES: &[(&str, &str)] = &[
     ("UDP_CHECKSUM", include_str!("../../../docs/reasons/UDP_CHECKSUM.md")),
     ("ICMP_CHECKSUM", include_str!("../../../docs/reasons/ICMP_CHECKSUM.md")),
     ("ICMP_UNHANDLED", include_str!("../../../docs/reasons/ICMP_UNHANDLED.md")),
+    ("PIM_IGNORED", include_str!("../../../docs/reasons/PIM_IGNORED.md")),
     ("NEIGH_FAILED", include_str!("../../../docs/reasons/NEIGH_FAILED.md")),
     ("DEVICE_DOWN", include_str!("../../../docs/reasons/DEVICE_DOWN.md")),
     ("DUMMY_DEVICE", include_str!("../../../docs/reasons/DUMMY_DEVICE.md")),

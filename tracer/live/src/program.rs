@@ -229,9 +229,28 @@ fn routes(text: &mut String, config: &NetNsConfig) -> Result<(), EngineError> {
         let routes = config.routes.iter().filter(|route| matches!(route.dst, ipnet::IpNet::V4(_)));
         routes.filter(|route| !own(route))
     };
-    for route in v4().filter(|r| !has_gateway(r)).chain(v4().filter(|r| has_gateway(r))) {
+    // Of routes that are equal to a lookup the first one counts, so those keep their order.
+    let equal = |a: &Route, b: &Route| {
+        (a.dst, a.table, a.tos, a.metric) == (b.dst, b.table, b.tos, b.metric) && !std::ptr::eq(a, b)
+    };
+    let (mut first, mut rest): (Vec<&Route>, Vec<&Route>) = (Vec::new(), Vec::new());
+    for route in v4().filter(|route| has_gateway(route)) {
+        let mut before =
+            v4().take_while(|other| !std::ptr::eq(*other, route)).filter(|other| equal(other, route));
+        let mut after =
+            v4().skip_while(|other| !std::ptr::eq(*other, route)).filter(|other| equal(other, route));
+        let is_before = after.any(|other| !has_gateway(other));
+        if is_before && before.any(|other| !has_gateway(other)) {
+            return Err(unsupported(format!("the order of the routes to {}", route.dst)));
+        }
+        if is_before { first.push(route) } else { rest.push(route) }
+    }
+    let plain = v4().filter(|route| !has_gateway(route)).map(|route| (route, "append"));
+    let first = first.into_iter().rev().map(|route| (route, "prepend"));
+    let rest = rest.into_iter().map(|route| (route, "append"));
+    for (route, verb) in plain.chain(first).chain(rest) {
         // Those that the kernel makes itself are there already, and are made the same.
-        let verb = if route.protocol == "kernel" || route.table == 255 { "replace" } else { "append" };
+        let verb = if route.protocol == "kernel" || route.table == 255 { "replace" } else { verb };
         let kind = route.kind.name();
         let _ = write!(
             text,

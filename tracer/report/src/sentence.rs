@@ -277,6 +277,7 @@ fn area(code: DropCode) -> &'static str {
         | DropCode::TcpLinkBroadcast
         | DropCode::ShortTransportHeader
         | DropCode::IgmpIgnored
+        | DropCode::PimIgnored
         | DropCode::NoProtocol
         | DropCode::TcpChecksum
         | DropCode::UdpChecksum
@@ -413,6 +414,7 @@ fn freed(code: DropCode, end: &End, packet: &PacketTrace, names: &dyn Names) -> 
         DropCode::NoPingSocket => "no process here waits for this echo reply".to_owned(),
         DropCode::ShortTransportHeader => "it ends before the header of its protocol is whole".to_owned(),
         DropCode::TcpLinkBroadcast => "it is TCP in a frame that is not for this host alone".to_owned(),
+        DropCode::PimIgnored => "only a multicast router takes PIM messages".to_owned(),
         DropCode::IgmpIgnored => "it is broken, or tells only multicast routers something".to_owned(),
         DropCode::MulticastTtl => "a multicast with TTL 0 does not leave the host".to_owned(),
         DropCode::MessageTooLong => {

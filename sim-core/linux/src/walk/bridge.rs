@@ -10,13 +10,14 @@ use pktwalk_packet::{EtherType, MacAddr};
 use super::input::{Asks, Input};
 use super::{Bridged, Flight, Made, Next, Stage, input, rx, xmit};
 use crate::config::DeviceKind;
+use crate::conntrack::confirm;
 use crate::hook::Hook;
 use crate::ids::DevId;
 use crate::iptables::ast::PktType;
 use crate::netfilter::{HookState, HookVerdict, run_hook};
 use crate::netns::{Cx, NetNs};
 use crate::reason::{Because, DropCode, End, Locus};
-use crate::skb::MadeBy;
+use crate::skb::{MadeBy, Skb, SkbCt};
 use crate::trace::{BridgeDecision, RouteCause, RouteResult, Sink, Step};
 
 /// 01:80:c2:00:00:00 to 0f.
@@ -123,7 +124,7 @@ fn decide<S: Sink>(
             }
             Some(Some(_)) if promisc => {
                 tell(cx, flight, BridgeDecision::Local);
-                up(flight, bridge, port)
+                pass_up(cx, flight, bridge, port)
             }
             Some(Some(_)) => {
                 tell(cx, flight, BridgeDecision::Drop);
@@ -134,6 +135,11 @@ fn decide<S: Sink>(
     }
     flight.skb.pkt_type = if dst.is_broadcast() { PktType::Broadcast } else { PktType::Multicast };
     flood(cx, flight, bridge, Some(port), true)
+}
+
+/// What a bridge takes itself of what it flooded, after that.
+pub(super) fn pass_up<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, bridge: DevId, port: DevId) -> Next {
+    heard(cx, &mut flight.skb, bridge).map_or_else(|| up(flight, bridge, port), Next::End)
 }
 
 /// `br_pass_frame_up`: received once more, by the bridge.
@@ -149,8 +155,25 @@ fn hear<S: Sink>(cx: &mut Cx<'_, S>, flight: &Flight, bridge: DevId, port: DevId
     let mut copy = flight.skb.clone();
     copy.made_by = MadeBy::Copy;
     (copy.in_dev, copy.in_port) = (Some(bridge), Some(port));
+    // A promiscuous bridge: see [`heard`].
+    copy.ct = SkbCt::None;
     cx.sink.step(&flight.skb, Step::Made { by: MadeBy::Copy });
     cx.made.push(Made { skb: copy, stage: Stage::Receive, steps: Vec::new(), bridged: flight.bridged });
+}
+
+/// Bridge netfilter before a frame for many, or one that a promiscuous bridge hears, goes up the stack (`br_nf_local_in`): the connection is confirmed
+/// before INPUT sees it, as copies may have left for it; in a promiscuous bridge the packet loses its connection.
+fn heard<S: Sink>(cx: &mut Cx<'_, S>, skb: &mut Skb, bridge: DevId) -> Option<End> {
+    if cx.ns.device(bridge).promisc {
+        skb.ct = SkbCt::None;
+        return None;
+    }
+    let at =
+        HookState { hook: Hook::Input, in_dev: Some(bridge), out_dev: None, phys_in: None, phys_out: None };
+    match confirm(cx, at, skb) {
+        HookVerdict::End(end) => Some(end),
+        HookVerdict::Accept => None,
+    }
 }
 
 /// `br_flood`: a copy for every port but the last, which gets the frame itself unless the namespace takes it.
@@ -193,19 +216,17 @@ fn flood<S: Sink>(
             bridged: flight.bridged,
         });
     }
-    let heard = from.filter(|_| own.is_some() && local);
-    if let Some(port) = heard {
+    let hearer = from.filter(|_| own.is_some() && local);
+    if let Some(port) = hearer {
         hear(cx, flight, bridge, port);
     }
     match (own, local, from) {
         (Some(port), _, _) => {
             let stage = Stage::BridgePort { bridge, port, local: sent_here };
-            if copies.is_empty() || heard.is_some() { Next::Go(stage) } else { Next::After(stage) }
+            if copies.is_empty() || hearer.is_some() { Next::Go(stage) } else { Next::After(stage) }
         }
-        (None, true, Some(port)) => match up(flight, bridge, port) {
-            Next::Go(stage) if !copies.is_empty() => Next::After(stage),
-            next => next,
-        },
+        (None, true, Some(port)) if copies.is_empty() => pass_up(cx, flight, bridge, port),
+        (None, true, Some(port)) => Next::After(Stage::BridgeUp { bridge, port }),
         (None, ..) => Next::End(End::dropped(DropCode::BridgeNoFlood, Locus::Device(bridge))),
     }
 }

@@ -20,6 +20,7 @@ const ICMP: u8 = 1;
 const IGMP: u8 = 2;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const PIM: u8 = 103;
 
 /// A packet for this namespace.
 pub(super) fn deliver<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next {
@@ -42,6 +43,8 @@ pub(super) fn deliver<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next 
         TCP => tcp_in(cx, flight, dev),
         UDP => udp_in(cx, flight, dev),
         IGMP => igmp_in(cx, &flight.skb, dev),
+        // `CONFIG_IP_PIMSM_V2`, which distributions have. Without multicast routing `pim_rcv` takes nothing.
+        PIM => heard_raw(cx, &flight.skb, dev, DropCode::PimIgnored, "pim_rcv"),
         protocol => other(cx, flight, dev, protocol),
     }
 }

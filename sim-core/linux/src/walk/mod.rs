@@ -98,6 +98,8 @@ struct Bridged {
 enum Stage {
     /// Received by `skb.in_dev`.
     Receive,
+    /// Of the bridge itself, after it was flooded.
+    BridgeUp { bridge: DevId, port: DevId },
     /// To be sent by the bridge by one port (`__br_forward`). `local`: the namespace itself sends it.
     BridgePort { bridge: DevId, port: DevId, local: bool },
     /// At the beginning of local output, with a route.
@@ -312,6 +314,7 @@ fn fly<S: Sink>(cx: &mut Cx<'_, S>, walked: &mut Walked, visits: &mut u32) -> Fl
         let next = match stage {
             Stage::Receive => rx::receive(cx, flight),
             Stage::BridgePort { bridge, port, local } => bridge::port_send(cx, flight, bridge, port, local),
+            Stage::BridgeUp { bridge, port } => bridge::pass_up(cx, flight, bridge, port),
             Stage::LocalOut => output::local_out(cx, flight),
             Stage::Transmit(dev) => xmit::transmit(cx, flight, dev),
             Stage::Ip => rx::ip_receive(cx, flight),

@@ -380,16 +380,22 @@ fn harder_key(ns: &NetNs, skb: &Skb) -> (FlowKey, bool) {
     (key, keep)
 }
 
-/// Routes `skb` as `ip_route_me_harder` does, without telling.
-pub(super) fn harder<S: Sink>(cx: &mut Cx<'_, S>, skb: &Skb) -> Result<Routed, NoRoute> {
+/// Routes REJECT's reset as `ip_route_me_harder` does, by the device that the sender of what it answers is bound to, if it is from here.
+pub(super) fn harder_answer<S: Sink>(
+    cx: &mut Cx<'_, S>,
+    skb: &Skb,
+    bound: Option<DevId>,
+) -> Result<Routed, NoRoute> {
     let (key, keep) = harder_key(cx.ns, skb);
-    lookup(cx, key, keep)
+    let answer = cx.made.len() as u32;
+    lookup_for(cx, FlowKey { oif: bound, ..key }, keep, Some(answer))
 }
 
 /// `ip_route_me_harder`, in OUTPUT after mangle or nat changed what routing depends on. The hook's output device stays what it was;
 /// `skb.dst` changes. `Err`: the end of a packet for which there is no route, by `locus`, or for which the route is not known.
 pub(crate) fn reroute<S: Sink>(cx: &mut Cx<'_, S>, skb: &mut Skb, locus: Locus) -> Result<(), End> {
-    match harder(cx, skb) {
+    let (key, keep) = harder_key(cx.ns, skb);
+    match lookup(cx, key, keep) {
         Ok(routed) => {
             skb.dst = Some(routed.dst);
             cx.sink.step(skb, step(RouteCause::Reroute, &routed));

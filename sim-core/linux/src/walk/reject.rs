@@ -144,7 +144,9 @@ fn reset<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &Skb) -> Result<Made, 
     // The TTL is taken before the way back is looked up: it is that of the route of the packet that is answered.
     let mut made = skb_of(reset_packet(skb, 0, output::ttl(cx.ns, skb.dst.as_ref()))?, by);
     made.mark = icmp::reply_mark(cx, skb);
-    let routed = output::harder(cx, &made).map_err(|error| output::no_way_back(cx, error))?;
+    let sender = skb.sk.filter(|_| at.hook == Hook::Output);
+    let bound = sender.and_then(|sk| sk.bound_dev);
+    let routed = output::harder_answer(cx, &made, bound).map_err(|error| output::no_way_back(cx, error))?;
     made.dst = Some(routed.dst);
     conntrack::attach(&mut made, skb);
     conntrack::set_closing(cx, skb);
