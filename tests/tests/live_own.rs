@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use pktwalk_linux::config::{NetNsConfig, Route, RouteType, Ruleset, Socket};
+use pktwalk_linux::config::{NetNsConfig, NudState, Route, RouteType, Ruleset, Socket};
 use pktwalk_linux::hook::{Backend, Family};
 use pktwalk_linux::ids::DevId;
 use pktwalk_linux::iptables;
 use pktwalk_linux::skb::SkbSocket;
 use pktwalk_packet::MacAddr;
 use pktwalk_scenario::case::{Case, CaseSend, Entry};
+use pktwalk_scenario::event::At;
 use pktwalk_skip::skip_unprivileged;
 use pktwalk_tests::node::{differences, namespace, send};
 
@@ -189,4 +190,94 @@ fn of_equal_routes_the_first_one_counts() {
         first.push(kernel.run.sends[0].packets[0].frames.len());
     }
     assert_eq!(first, [1, 0]);
+}
+
+#[test]
+fn neighbours_that_are_not_permanent_are_changed_by_what_is_heard() {
+    if skip_unprivileged("neighbours_that_are_not_permanent_are_changed_by_what_is_heard") {
+        return;
+    }
+    let says = "arp 10.0.2.2 > 10.0.2.77 op=request sha=02:00:00:00:09:01 smac=02:00:00:00:09:01 dmac=ff:ff:ff:ff:ff:ff";
+    let sends = vec![send(says, "right"), send("udp 10.0.1.2:40000 > 10.0.2.2:53 ipid=1", "left")];
+    for (state, mac) in [
+        (NudState::Permanent, "02:00:00:00:01:03"),
+        (NudState::Stale, "02:00:00:00:09:01"),
+        (NudState::Reachable, "02:00:00:00:09:01"),
+        (NudState::Failed, "02:00:00:00:09:01"),
+    ] {
+        let mut config = open();
+        config.neighbours[1].state = state;
+        let case = Case { name: "changed".to_owned(), config, sends: sends.clone(), ..Case::default() };
+        let (differences, kernel) = differences(&case);
+        assert_eq!(differences, []);
+        let frame = &kernel.run.sends[1].packets[0].frames[0];
+        assert_eq!(frame.packet.mac_dst().map(|mac| mac.to_string()).as_deref(), Some(mac), "{state:?}");
+    }
+}
+
+#[test]
+fn a_heard_copy_has_no_sender() {
+    if skip_unprivileged("a_heard_copy_has_no_sender") {
+        return;
+    }
+    let rules = b"*mangle\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n\
+        :POSTROUTING ACCEPT [0:0]\n-A POSTROUTING -m owner --uid-owner 0 -j MARK --set-xmark 0x1/0xffffffff\nCOMMIT\n";
+    for backend in [Backend::Legacy, Backend::Nft] {
+        let (save, _) = iptables::parse(rules, 0, Family::V4);
+        let config = NetNsConfig { rulesets: vec![Ruleset { backend, save: save.into() }], ..open() };
+        let sends = vec![local("udp 10.0.1.1:40000 > 255.255.255.255:53 ipid=1", Some(DevId(1)))];
+        let case = Case { name: "heard".to_owned(), config, sends, ..Case::default() };
+        let (differences, kernel) = differences(&case);
+        assert_eq!(differences, []);
+        let matched = kernel.run.sends[0].packets[0].events.iter().filter(|event| event.at == At::Rule(1));
+        assert_eq!(matched.count(), 1, "the packet matches and its copy does not");
+    }
+}
+
+#[test]
+fn reject_sums_what_the_stack_changed() {
+    if skip_unprivileged("reject_sums_what_the_stack_changed") {
+        return;
+    }
+    let rules = b"*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n\
+        -A FORWARD -p tcp -j REJECT --reject-with tcp-reset\n-A FORWARD -j REJECT\nCOMMIT\n";
+    let (save, _) = iptables::parse(rules, 0, Family::V4);
+    let config =
+        NetNsConfig { rulesets: vec![Ruleset { backend: Backend::Nft, save: save.into() }], ..open() };
+    // A timestamp option without room: the stack counts the overflow, and sums the header again when it sends.
+    let sends = vec![
+        send("tcp 10.0.1.2:1023 > 10.0.2.2:53 flags=S ipid=1 opts=440c0d00000000000000000000000000", "left"),
+        send("tcp 10.0.1.2:1023 > 10.0.2.2:53 flags=S ipid=2 opts=01010101", "left"),
+        // DCCP is a protocol like any other by now: all of it is summed.
+        send("ip 10.0.1.2 > 10.0.2.2 proto=dccp data=9c400050040000000202000000000001 ipid=3", "left"),
+        send("ip 10.0.1.2 > 10.0.2.2 proto=dccp data=9c40005004000000020200005d6c0001 ipid=4", "left"),
+    ];
+    let case = Case { name: "summed".to_owned(), config, sends, ..Case::default() };
+    let (differences, kernel) = differences(&case);
+    assert_eq!(differences, []);
+    let answered: Vec<bool> = kernel.run.sends.iter().map(|send| send.packets.len() > 1).collect();
+    assert_eq!(answered, [false, true, false, true]);
+}
+
+#[test]
+fn what_is_not_tracked_needs_no_tracking() {
+    if skip_unprivileged("what_is_not_tracked_needs_no_tracking") {
+        return;
+    }
+    let rules = |target: &str| {
+        format!(
+            "*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n-A PREROUTING -p gre -j CT {target}\nCOMMIT\n"
+        )
+    };
+    for (target, entries) in [("--notrack", 0), ("--zone 1", 1)] {
+        for backend in [Backend::Legacy, Backend::Nft] {
+            let (save, _) = iptables::parse(rules(target).as_bytes(), 0, Family::V4);
+            let config = NetNsConfig { rulesets: vec![Ruleset { backend, save: save.into() }], ..open() };
+            let sends = vec![send("udp 10.0.1.2:40000 > 10.0.2.2:53 ipid=1", "left")];
+            let case = Case { name: "tracked".to_owned(), config, sends, ..Case::default() };
+            let (differences, kernel) = differences(&case);
+            assert_eq!(differences, []);
+            assert_eq!(kernel.run.sends[0].conntrack.len(), entries, "{target} on {backend}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //! What differs from a real node, by construction: other ends of wires answer nothing but questions for a neighbour
 //! that the case says nothing of; packets from a socket are sent by a raw socket with its own
 //! header (`IP_HDRINCL`), so that the route lookup of the sender sees no ports, and a socket without an owner is one of user 0; neighbours
-//! that are in use are permanent; the wires have no checksum offload; devices of kinds that are not modelled are wires;
+//! do not age; the wires have no checksum offload; devices of kinds that are not modelled are wires;
 //! listening sockets take segments and answer none.
 
 use std::io;
@@ -11,17 +11,20 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use pktwalk_linux::config::Neighbour;
 use pktwalk_linux::hook::Backend;
-use pktwalk_scenario::case::Case;
+use pktwalk_packet::EtherType;
+use pktwalk_scenario::case::{Case, CaseSend};
 use pktwalk_scenario::engine::{Engine, EngineError};
 use pktwalk_scenario::event::EngineRun;
 
 use crate::bpf;
 use crate::ns::{ENGINE, failed};
 use crate::perf::Perf;
+use crate::program;
 use crate::rules::Using;
 use crate::world::{Void, World};
 
@@ -260,6 +263,9 @@ fn run(
         let Some(world) = worlds.last_mut() else { return Err(failed("no world")) };
         world.program(&case.config)?;
         world.fill(case.sends.len())?;
+        if heard_at_once(case) {
+            std::thread::sleep(LOCKTIME);
+        }
         let done = send_all(case, world, perf);
         world.empty()?;
         match done {
@@ -270,6 +276,16 @@ fn run(
         }
     }
     Err(failed(format!("{why}, again and again")))
+}
+
+/// For how long the kernel stands by what it was first told of a neighbour (`locktime`), and some.
+const LOCKTIME: Duration = Duration::from_millis(1100);
+
+/// Whether ARP of the case could change neighbours that in truth were there long before.
+fn heard_at_once(case: &Case) -> bool {
+    let told = |send: &CaseSend| send.packet.ethertype() == EtherType::ARP;
+    let changes = |neighbour: &Neighbour| !program::is_fixed(neighbour) && neighbour.mac.is_some();
+    case.sends.iter().any(told) && case.config.neighbours.iter().any(changes)
 }
 
 fn send_all(case: &Case, world: &mut World, perf: &mut Option<Perf>) -> Result<KernelRun, Void> {

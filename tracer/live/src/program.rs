@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use pktwalk_linux::config::{
-    Address, Device, DeviceKind, NetNsConfig, NudState, Route, RouteType, RoutingAction, RoutingRule,
+    Address, Device, DeviceKind, Neighbour, NetNsConfig, NudState, Route, RouteType, RoutingAction,
+    RoutingRule,
 };
 use pktwalk_linux::sysctl;
 use pktwalk_scenario::engine::EngineError;
@@ -60,6 +61,29 @@ pub(crate) fn make_devices(config: &NetNsConfig, peer: &str) -> Result<String, E
         }
     }
     Ok(text)
+}
+
+/// Whether nothing that is heard changes the neighbour.
+pub(crate) fn is_fixed(neighbour: &Neighbour) -> bool {
+    matches!(neighbour.state, NudState::Permanent | NudState::NoArp)
+}
+
+/// Commands for the neighbours that what is heard may change. Those with an address are all reachable: none is asked while a case runs.
+pub(crate) fn changing_neighbours(config: &NetNsConfig) -> String {
+    let mut text = String::new();
+    for neighbour in config.neighbours.iter().filter(|neighbour| !is_fixed(neighbour)) {
+        let Neighbour { addr, dev, .. } = neighbour;
+        match (neighbour.state, neighbour.mac) {
+            (NudState::Failed, _) => {
+                let _ = writeln!(text, "neigh replace {addr} dev {dev} nud failed");
+            }
+            (NudState::Incomplete | NudState::None, _) | (_, None) => {}
+            (_, Some(mac)) => {
+                let _ = writeln!(text, "neigh replace {addr} lladdr {mac} dev {dev} nud reachable");
+            }
+        }
+    }
+    text
 }
 
 /// Commands that take away what [`configure`] set for `config`; some of them may fail.
@@ -131,16 +155,10 @@ pub(crate) fn configure(config: &NetNsConfig) -> Result<String, EngineError> {
         }
     }
     for neighbour in &config.neighbours {
-        let Some(mac) = neighbour.mac else { continue };
-        if matches!(neighbour.state, NudState::Incomplete | NudState::Failed | NudState::None) {
-            continue;
+        if let (true, Some(mac)) = (is_fixed(neighbour), neighbour.mac) {
+            let Neighbour { addr, dev, .. } = neighbour;
+            let _ = writeln!(text, "neigh replace {addr} lladdr {mac} dev {dev} nud permanent");
         }
-        // Whatever is used is permanent here: a state that ages would make the kernel ask on the wire.
-        let _ = writeln!(
-            text,
-            "neigh replace {} lladdr {mac} dev {} nud permanent",
-            neighbour.addr, neighbour.dev
-        );
     }
     for proxy in &config.proxy_neighbours {
         let dev = proxy.dev.as_deref().ok_or_else(|| unsupported("a proxy neighbour without a device"))?;

@@ -170,6 +170,7 @@ impl World {
                 ("proxy_delay", "0"),
                 // Who told of himself is not asked again while a case runs.
                 ("delay_first_probe_time", "3600"),
+                ("base_reachable_time_ms", "360000000"),
             ] {
                 let _ = std::fs::write(format!("/proc/sys/net/ipv4/neigh/{}/{setting}", device.name), value);
             }
@@ -251,7 +252,7 @@ impl World {
             stop_ports(config)?;
             self.split |= program::has_custom_rules(config);
         }
-        self.forget()?;
+        self.forget(config)?;
         self.nat |= has_nat(config);
         self.config = config.clone();
         let (sets, rulesets) = (Vec::new(), Vec::new());
@@ -287,9 +288,10 @@ impl World {
         Ok(())
     }
 
-    /// Forgets what bridges and neighbour tables learned.
-    fn forget(&self) -> Result<(), EngineError> {
+    /// Forgets what bridges and neighbour tables learned, and gives back what they know at first.
+    fn forget(&self, config: &NetNsConfig) -> Result<(), EngineError> {
         let mut text = "neigh flush all\n".to_owned();
+        text.push_str(&program::changing_neighbours(config));
         for device in &self.config.devices {
             if matches!(device.kind, DeviceKind::Bridge { .. }) {
                 text.push_str(&format!("link set {} type bridge fdb_flush\n", device.name));

@@ -51,6 +51,8 @@ impl References {
 
     pub fn of_target(&mut self, target: &Target) {
         match target {
+            // `xt_ct_tg_check` asks for conntrack only where there is something to track.
+            Target::Ct(ct) if ct.notrack => {}
             Target::Connmark(_)
             | Target::Ct(_)
             | Target::Dnat(_)
@@ -58,7 +60,7 @@ impl References {
             | Target::Masquerade(_)
             | Target::Redirect(_) => self.conntrack(),
             Target::Unmodelled(unmodelled) => match unmodelled.name.as_str() {
-                "NOTRACK" | "CT" | "CONNMARK" | "CONNSECMARK" | "SYNPROXY" | "NETMAP" | "DNAT" | "SNAT"
+                "CT" | "CONNMARK" | "CONNSECMARK" | "SYNPROXY" | "NETMAP" | "DNAT" | "SNAT"
                 | "MASQUERADE" | "REDIRECT" | "SAME" => self.conntrack(),
                 "TPROXY" => self.defrag = true,
                 _ => {}

@@ -796,7 +796,8 @@ fn conntrack_is_on_while_some_rule_refers_to_it() {
     assert!(!on(vec![rule(Target::Accept), rule(Target::Drop).with(never())]));
     assert!(on(vec![rule(Target::Drop).with(Match::State(Neg::is(CtStateSet::NEW)))]));
     assert!(on(vec![rule(Target::Masquerade(Box::default()))]));
-    assert!(on(vec![rule(Target::Ct(CtTarget { notrack: true, ..CtTarget::default() }.into()))]));
+    assert!(on(vec![rule(Target::Ct(CtTarget::default().into()))]));
+    assert!(!on(vec![rule(Target::Ct(CtTarget { notrack: true, ..CtTarget::default() }.into()))]));
     let connlimit = Unmodelled { name: "connlimit".into(), words: Vec::new() };
     assert!(on(vec![rule(Target::Drop).with(Match::Unmodelled(connlimit))]));
 }

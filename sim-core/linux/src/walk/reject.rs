@@ -1,6 +1,7 @@
 //! REJECT's answers (`nf_send_unreach`, `nf_send_reset`), and the stack's own RST (`tcp_v4_send_reset`).
 
 use pktwalk_packet::build::{ReplyHeader, tcp_reset};
+use pktwalk_packet::checksum::checksum;
 use pktwalk_packet::{EtherType, Packet, TcpFields, tcp_flag};
 
 use super::{Made, Stage, icmp, options, output, skb_of};
@@ -50,7 +51,7 @@ pub(crate) fn reject<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &Skb, with
     };
     let refused = if skb.ip.frag_offset != 0 {
         Some("it is a fragment other than the first")
-    } else if verifies(skb) && !skb.sum_ok(skb.l4()) {
+    } else if verifies(skb) && !sum_ok(skb) {
         Some("its checksum is wrong")
     } else {
         None
@@ -104,11 +105,17 @@ fn with_route<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &Skb) -> Result<O
     Ok(Some(copy))
 }
 
+/// `nf_ip_checksum`, which sums from the IP header on: that of a packet whose options the stack has just changed does not hold before it is sent.
+fn sum_ok(skb: &Skb) -> bool {
+    let header = skb.packet.l3().get(..usize::from(skb.ip.header_len));
+    skb.sum_ok(skb.l4()) && header.is_some_and(|header| checksum(header) == 0)
+}
+
 /// Whether REJECT looks at the checksum of this packet (`nf_reject_verify_csum`, and UDP without one).
 fn verifies(skb: &Skb) -> bool {
     match skb.ip.protocol {
-        // GRE, ESP, AH, DCCP, SCTP, UDP-Lite.
-        47 | 50 | 51 | 33 | 132 | 136 => false,
+        // GRE, ESP, AH, SCTP, UDP-Lite.
+        47 | 50 | 51 | 132 | 136 => false,
         // One that is too short to have a checksum fails the check.
         17 => skb.l4().get(6..8).is_none_or(|sum| sum != [0, 0]),
         _ => true,
@@ -134,7 +141,7 @@ fn reset<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &Skb) -> Result<Made, 
     if tcp.flags & tcp_flag::RST != 0 {
         return Err("it is a RST itself");
     }
-    if !skb.sum_ok(skb.l4()) {
+    if !sum_ok(skb) {
         return Err("its checksum is wrong");
     }
     if skb.dst.is_some_and(|dst| dst.broadcast) {

@@ -28,6 +28,8 @@ pub(super) fn output<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next {
     if heard && loops_back(flight) {
         let mut copy = flight.skb.clone();
         copy.made_by = MadeBy::Copy;
+        // `skb_clone`.
+        copy.sk = None;
         cx.sink.step(&flight.skb, Step::Made { by: MadeBy::Copy });
         copy.in_dev = None;
         let at_once = flight.skb.made_by == MadeBy::Injected;

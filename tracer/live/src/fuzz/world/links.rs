@@ -104,15 +104,23 @@ fn sockets(rng: &mut Rng, config: &mut NetNsConfig) {
 
 fn neighbours(rng: &mut Rng, config: &mut NetNsConfig) {
     let addr = IpAddr::V4(*rng.pick(&[POD_A, POD_B, GATEWAY, BRIDGE_HOST, BRIDGE_HOST_2]));
-    match rng.below(3) {
+    let mut with_state = |state| {
+        for neighbour in config.neighbours.iter_mut().filter(|neighbour| neighbour.addr == addr) {
+            neighbour.state = state;
+        }
+    };
+    match rng.below(4) {
         // Nothing is known of it: it answers when asked.
         0 => config.neighbours.retain(|neighbour| neighbour.addr != addr),
         1 => {
-            for neighbour in config.neighbours.iter_mut().filter(|neighbour| neighbour.addr == addr) {
-                neighbour.state = NudState::Failed;
-                neighbour.mac = None;
-            }
+            with_state(NudState::Failed);
+            config
+                .neighbours
+                .iter_mut()
+                .filter(|n| n.addr == addr)
+                .for_each(|neighbour| neighbour.mac = None);
         }
+        2 => with_state(*rng.pick(&[NudState::Reachable, NudState::Stale])),
         _ => config.proxy_neighbours.push(ProxyNeighbour {
             dev: Some(rng.pick(&["vetha", "eth0", "br0"]).to_string()),
             addr: IpAddr::V4(*rng.pick(&[POD_A, POD_B, BRIDGE_HOST])),
