@@ -16,7 +16,9 @@ pub fn side_by_side(confirmation: &Confirmation) -> (String, Exit) {
     let on =
         confirmation.backend.map_or("rules as given".to_owned(), |backend| format!("rules on {backend}"));
     let release = confirmation.other.kernel.as_deref().unwrap_or("unknown release");
-    let unknown = if confirmation.differences.iter().any(|each| confirmation.is_only_unknown(each)) {
+    let unknown = if confirmation.unlike.is_some() {
+        ", ? not judged"
+    } else if confirmation.differences.iter().any(|each| confirmation.is_only_unknown(each)) {
         ", ? the model does not know"
     } else {
         ""
@@ -24,6 +26,9 @@ pub fn side_by_side(confirmation: &Confirmation) -> (String, Exit) {
     let _ = writeln!(text, "kernel {release}, {on}; = both saw it, ! they differ{unknown}\n");
     if let Some(backend) = confirmation.left_out {
         let _ = writeln!(text, "tables of {backend} hold no rules: they are left out\n");
+    }
+    for one in &confirmation.not_made {
+        let _ = writeln!(text, "left out of the kernel's connection table: {one}\n");
     }
     for gap in &confirmation.other.gaps {
         let _ = writeln!(text, "not confirmed: {gap}\n");
@@ -83,10 +88,15 @@ pub fn side_by_side(confirmation: &Confirmation) -> (String, Exit) {
         }
         Agreement::Unconfirmed => {
             let _ = writeln!(text, "\nNOT CONFIRMED  {so_far}, {on}, kernel {release}");
-            let _ = writeln!(
-                text,
-                "no difference was seen, but the kernel did not run, or did not show, all of it: see above"
-            );
+            let _ = match confirmation.unlike {
+                Some(first) => {
+                    writeln!(text, "from {} on nothing is judged: see above", called(confirmation, first))
+                }
+                None => writeln!(
+                    text,
+                    "no difference was seen, but the kernel did not run, or did not show, all of it: see above"
+                ),
+            };
             Exit::Unknown
         }
         Agreement::Differ => {
@@ -104,6 +114,12 @@ pub fn side_by_side(confirmation: &Confirmation) -> (String, Exit) {
         }
     };
     (text, exit)
+}
+
+/// The packet at this position, by its number in a capture if it is of one.
+fn called(confirmation: &Confirmation, at: usize) -> String {
+    let record = confirmation.model.run.sends.get(at).and_then(|send| send.record.as_ref());
+    format!("packet {}", record.map_or(at + 1, |record| record.number as usize))
 }
 
 /// `1 packet`, `2 packets`.

@@ -5,6 +5,7 @@
 use pktwalk_linux::config::Connection;
 use pktwalk_linux::conntrack::tuple::{CtL4, CtTuple};
 use pktwalk_linux::conntrack::{TcpState, status};
+use pktwalk_scenario::confirm::is_made;
 use pktwalk_scenario::engine::EngineError;
 
 use crate::netlink::{Netfilter, ReadError, put};
@@ -16,6 +17,8 @@ const CT_NEW: u16 = 1 << 8;
 const NEW: u16 = 0x600;
 /// `NLA_F_NESTED`.
 const NESTED: u16 = 0x8000;
+/// Its keys stand where others have ports.
+const GRE: u8 = 47;
 /// No more of them are made.
 const MOST: usize = 65_536;
 /// Messages that are sent at once.
@@ -26,8 +29,7 @@ pub(crate) fn make(netfilter: &mut Netfilter, connections: &[Connection]) -> Res
     if connections.len() > MOST {
         return Err(unsupported(format!("{} connections before the first packet", connections.len())));
     }
-    let entries: Vec<Vec<u8>> =
-        connections.iter().filter(|one| one.unmodelled.is_none()).filter_map(entry).collect();
+    let entries: Vec<Vec<u8>> = connections.iter().filter(|one| is_made(one)).filter_map(entry).collect();
     for batch in entries.chunks(BATCH) {
         netfilter.ask_all(CT_NEW, NEW, 2, batch).map_err(|error| match error {
             ReadError::Overrun => failed("netlink: no buffer space"),
@@ -60,6 +62,11 @@ fn tuple(to: &mut Vec<u8>, kind: u16, tuple: &CtTuple, zone: Option<u16>) {
                     put(to, 4, &id.to_be_bytes());
                     put(to, 5, &[icmp_type]);
                     put(to, 6, &[code]);
+                }
+                // Without keys both are 0, and have to be said all the same (`nf_ct_port_nlattr_to_tuple`).
+                CtL4::None if tuple.protocol == GRE => {
+                    put(to, 2, &[0, 0]);
+                    put(to, 3, &[0, 0]);
                 }
                 CtL4::None => {}
             }

@@ -107,8 +107,8 @@ pub(crate) fn load(
         for table in &ruleset.save.tables {
             // A table that stands twice is loaded twice; the second replaces the first.
             loaded.chains.retain(|(of, name, _), _| (*of, *name) != (backend, table.name));
-            // The tools make every built-in chain of a table, also those that the file does not name.
-            for hook in table.name.hooks() {
+            // iptables-legacy has every built-in chain of a table, also those that the file does not name.
+            for hook in table.name.hooks().iter().filter(|_| backend == Backend::Legacy) {
                 let empty = ast::Chain {
                     name: hook.name().to_owned(),
                     policy: Some(ast::Policy::Accept),
@@ -134,7 +134,11 @@ fn rulesets(config: &NetNsConfig) -> impl Iterator<Item = &Ruleset> {
 }
 
 fn restore(ruleset: &Ruleset, lock: &str) -> Result<(), EngineError> {
-    let text = iptables::print(&ruleset.save, false);
+    let text = match ruleset.backend {
+        // The tool makes the built-in chains that a file declares or adds rules to, and no others.
+        Backend::Nft => iptables::print_declared(&ruleset.save),
+        Backend::Legacy => iptables::print(&ruleset.save, false),
+    };
     match ruleset.backend {
         Backend::Nft => tool("iptables-nft-restore", &[], &text, &[]),
         Backend::Legacy => tool("iptables-legacy-restore", &["-w"], &text, &[("XTABLES_LOCKFILE", lock)]),

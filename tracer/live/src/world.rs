@@ -16,6 +16,7 @@ use pktwalk_linux::skb::SkbSocket;
 use pktwalk_linux::walk::{as_neighbour, assumed_mac};
 use pktwalk_packet::{EtherType, Packet};
 use pktwalk_scenario::case::{CaseSend, Entry};
+use pktwalk_scenario::confirm::is_opened;
 use pktwalk_scenario::engine::EngineError;
 use pktwalk_scenario::event::{FrameOut, Question, SendRun};
 use pnet_datalink::{Channel, Config, DataLinkReceiver, DataLinkSender, NetworkInterface};
@@ -65,6 +66,9 @@ pub(crate) struct World {
     filled: bool,
     lock: String,
 }
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
 
 /// How many times in a row what one packet led to may ask for neighbours.
 const QUESTIONS: usize = 8;
@@ -339,22 +343,21 @@ impl World {
     }
 
     fn open_sockets(&mut self, config: &NetNsConfig) -> Result<(), EngineError> {
-        for wanted in config.sockets.iter().flatten() {
+        // Of what is left out, a packet that meets it tells: `is_opened`.
+        for wanted in config.sockets.iter().flatten().filter(|wanted| is_opened(wanted)) {
             let local = match wanted.local {
                 IpAddr::V4(addr) => addr,
                 IpAddr::V6(addr) if addr.is_unspecified() && !wanted.v6_only => Ipv4Addr::UNSPECIFIED,
-                IpAddr::V6(_) => continue,
+                IpAddr::V6(addr) => match addr.to_ipv4_mapped() {
+                    Some(addr) => addr,
+                    None => continue,
+                },
             };
-            if wanted.remote.is_some() {
-                return Err(unsupported(format!("a connected socket on port {}", wanted.port)));
-            }
             let (kind, protocol) = match wanted.protocol {
-                6 if wanted.listening => (SockType::Stream, None),
-                17 => (SockType::Datagram, None),
+                TCP => (SockType::Stream, None),
+                UDP => (SockType::Datagram, None),
                 // A ping socket, whose port is the identifier.
-                1 if wanted.port != 0 => (SockType::Datagram, Some(SockProtocol::Icmp)),
-                6 => continue,
-                other => return Err(unsupported(format!("a socket of protocol {other}"))),
+                _ => (SockType::Datagram, Some(SockProtocol::Icmp)),
             };
             let told = |errno: Errno| failed(format!("socket on port {}: {errno}", wanted.port));
             let fd = socket(AddressFamily::Inet, kind, SockFlag::SOCK_CLOEXEC, protocol).map_err(told)?;

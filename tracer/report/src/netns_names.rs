@@ -69,7 +69,11 @@ impl Names for NetNsNames<'_> {
         ChainName {
             backend: place.map_or(Backend::Nft, |place| place.backend),
             table: place.map_or(TableName::Filter, |place| place.table),
-            chain: written.map_or_else(|| format!("chain {}", chain.0), |chain| chain.name.clone()),
+            chain: written
+                .map(|chain| chain.name.clone())
+                // A built-in chain that stands in no file.
+                .or_else(|| place.and_then(|place| place.base).map(|hook| hook.name().to_owned()))
+                .unwrap_or_else(|| format!("chain {}", chain.0)),
             rules: place.map_or(0, |place| place.rules),
             location: written.and_then(|chain| self.location(chain.source)),
         }

@@ -13,6 +13,11 @@ use crate::engine::EngineError;
 use crate::event::{EngineRun, EventVerdict, SendRun};
 use crate::model::{Choices, ModelEngine, ModelRun};
 
+mod left_out;
+
+use left_out::{Met, without_connections};
+pub use left_out::{is_made, is_opened};
+
 /// The case on one backend: what both engines saw, and where they differ.
 #[derive(Debug)]
 pub struct Confirmation {
@@ -26,6 +31,10 @@ pub struct Confirmation {
     pub differences: Vec<Difference>,
     /// The backend whose tables, which hold nothing, were left out: an engine runs rules of one backend.
     pub left_out: Option<Backend>,
+    /// The first packet that met what the other engine is not given; the gaps of its run name it. From that one on nothing is judged.
+    pub unlike: Option<usize>,
+    /// Connections of the case that the other engine is not given, a line each. Packets of theirs end `Unknown` on the model.
+    pub not_made: Vec<String>,
 }
 
 /// What two runs come to.
@@ -61,8 +70,12 @@ impl Confirmation {
         self.model.run.sends.iter().enumerate().filter(|(_, send)| undecided(send)).map(|(at, _)| at)
     }
 
-    /// Whether a difference is no more than that the model stopped where it did not know, and the other engine went on.
+    /// Whether a difference is no more than that the model stopped where it did not know and the other engine went on, or that the other engine
+    /// was not given what the packet, or one before it, met.
     pub fn is_only_unknown(&self, difference: &Difference) -> bool {
+        if self.unlike.is_some_and(|first| first <= difference.send) {
+            return true;
+        }
         // What a packet left behind is not known to the packets after it either.
         let mut before = self.model.run.sends.iter().take(difference.send + 1);
         let known = matches!(&difference.what, What::Event(_, Some(event), _) if event.verdict != EventVerdict::Unknown);
@@ -193,10 +206,21 @@ pub fn confirm(
     }
     let mut confirmations = Vec::new();
     for Backed { backend, case, left_out } in on_backends(&case, backends) {
-        let (run, choices) = other(&case)?;
-        let model = ModelEngine::with_choices(choices).walk(&case)?;
+        let (mut run, choices) = other(&case)?;
+        let mut model = ModelEngine::with_choices(choices).walk(&case)?;
+        let Met { first: unlike, lines } = Met::of(&case, &model);
+        run.gaps.extend(lines);
+        let not_made = without_connections(&case, &mut model.run);
         let differences = compare(&model.run, &run);
-        confirmations.push(Confirmation { backend, model, other: run, differences, left_out });
+        confirmations.push(Confirmation {
+            backend,
+            model,
+            other: run,
+            differences,
+            left_out,
+            unlike,
+            not_made,
+        });
     }
     Ok(confirmations)
 }

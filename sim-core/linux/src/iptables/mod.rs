@@ -30,6 +30,12 @@ pub fn print(save: &SaveFile, counters: bool) -> String {
     print::tables(save.tables.iter(), save.family, counters)
 }
 
+/// As [`print`](fn@print), with no chains but those that `save` has: iptables-nft-restore makes the built-in chains that its input declares or adds rules
+/// to, and no others (seen with iptables 1.8.9).
+pub fn print_declared(save: &SaveFile) -> String {
+    print::declared(&save.tables, save.family)
+}
+
 /// As the backend's own tool saves it once it has loaded it: iptables-nft has an order of tables of its own, and makes no table for which nothing was
 /// said. iptables-legacy lists the tables in the order in which they were made, latest first, which no text holds: they stay as they stand.
 pub fn print_saved(save: &SaveFile, backend: Backend, counters: bool) -> String {

@@ -75,18 +75,28 @@ impl Line {
 pub(super) fn tables<'a>(tables: impl Iterator<Item = &'a Table>, family: Family, counters: bool) -> String {
     let mut out = Line::default();
     for table in tables {
-        push_table(&mut out, table, family, counters);
+        push_table(&mut out, table, family, counters, true);
     }
     out.0
 }
 
-fn push_table(out: &mut Line, table: &Table, family: Family, counters: bool) {
+/// As [`tables`], without counters and without the built-in chains that are not there.
+pub(super) fn declared(tables: &[Table], family: Family) -> String {
+    let mut out = Line::default();
+    for table in tables {
+        push_table(&mut out, table, family, false, false);
+    }
+    out.0
+}
+
+fn push_table(out: &mut Line, table: &Table, family: Family, counters: bool, all: bool) {
     let chains = in_print_order(table);
     let _ = writeln!(out.0, "*{}", table.name);
     // Both tools make every built-in chain of a table that they load.
     for hook in table.name.hooks() {
         match table.chains.iter().find(|chain| chain.name == hook.name()) {
             Some(chain) => push_chain(out, table.name, chain),
+            None if !all => {}
             None => {
                 let _ = writeln!(out.0, ":{hook} ACCEPT [0:0]");
             }

@@ -1,0 +1,175 @@
+//! What bundles of real nodes hold that the kernel engine has to bring about or to leave out: nothing of it stops a confirmation or makes a
+//! difference of its own, and what a packet meets of the rest is named.
+
+use std::net::IpAddr;
+
+use pktwalk_linux::config::{Connection, NetNsConfig, Ruleset, Socket};
+use pktwalk_linux::conntrack::tuple::{CtL4, CtTuple};
+use pktwalk_linux::hook::{Backend, Family};
+use pktwalk_linux::ids::SourceLine;
+use pktwalk_linux::iptables;
+use pktwalk_linux::reason::Disposition;
+use pktwalk_live::engine::KernelEngine;
+use pktwalk_live::replay::Replay;
+use pktwalk_scenario::case::{Case, CaseSend};
+use pktwalk_scenario::confirm::{Agreement, Backends, Confirmation, confirm};
+use pktwalk_scenario::model::Choices;
+use pktwalk_skip::skip_unprivileged;
+use pktwalk_tests::node::{namespace, send};
+
+/// A node without rules.
+fn open() -> NetNsConfig {
+    NetNsConfig { rulesets: Vec::new(), ..namespace(Backend::Nft) }
+}
+
+fn confirmed(config: NetNsConfig, sends: Vec<CaseSend>) -> Confirmation {
+    let case = Case { name: "bundle".to_owned(), config, sends, ..Case::default() };
+    let mut kernel = KernelEngine::new(None);
+    let mut judge = |case: &Case| {
+        let run = kernel.run_for_replay(case)?;
+        Ok((run.run.clone(), Box::new(Replay::new(run)) as Box<dyn Choices>))
+    };
+    let mut all = confirm(&case, Backends::AsGiven, &mut judge).expect("both ran it");
+    all.pop().expect("a confirmation")
+}
+
+/// Of the model: without rules the kernel does not tell what is delivered.
+fn ends(confirmation: &Confirmation) -> Vec<Option<Disposition>> {
+    confirmation.model.run.sends.iter().map(|send| send.packets[0].disposition).collect()
+}
+
+fn socket(local: &str, port: u16, remote: Option<(&str, u16)>) -> Socket {
+    let addr = |text: &str| text.parse::<IpAddr>().expect("an address");
+    Socket {
+        protocol: 6,
+        local: addr(local),
+        port,
+        remote: remote.map(|(text, port)| (addr(text), port)),
+        dev: None,
+        v6_only: false,
+        listening: remote.is_none(),
+        owner: None,
+        uid: None,
+    }
+}
+
+#[test]
+fn connected_sockets_are_left_out_and_named_where_a_packet_meets_one() {
+    if skip_unprivileged("connected_sockets_are_left_out_and_named_where_a_packet_meets_one") {
+        return;
+    }
+    let mut config = open();
+    config.sockets =
+        Some(vec![socket("10.0.1.1", 22, Some(("10.0.1.2", 40000))), socket("0.0.0.0", 22, None)]);
+    let other = send("tcp 10.0.1.2:40001 > 10.0.1.1:22 flags=S ipid=1", "left");
+    let of_it = send("tcp 10.0.1.2:40000 > 10.0.1.1:22 flags=A ipid=2", "left");
+    let confirmation = confirmed(config.clone(), vec![other.clone()]);
+    assert_eq!(confirmation.agreement(), Agreement::Agree, "{:?}", confirmation.differences);
+    assert_eq!(ends(&confirmation), [Some(Disposition::Delivered)]);
+    let confirmation = confirmed(config, vec![other, of_it]);
+    assert_eq!(confirmation.agreement(), Agreement::Unconfirmed, "{:?}", confirmation.differences);
+    assert_eq!(confirmation.unlike, Some(1));
+    assert_eq!(
+        confirmation.other.gaps,
+        ["packet 2 is for the tcp socket 10.0.1.1:22 connected to 10.0.1.2:40000, which is not opened here"]
+    );
+}
+
+#[test]
+fn a_listener_on_a_mapped_address_is_one_of_ipv4() {
+    if skip_unprivileged("a_listener_on_a_mapped_address_is_one_of_ipv4") {
+        return;
+    }
+    let mut config = open();
+    config.sockets = Some(vec![socket("::ffff:10.0.1.1", 1004, None)]);
+    let sends = vec![
+        send("tcp 10.0.1.2:40001 > 10.0.1.1:1004 flags=S ipid=1", "left"),
+        send("tcp 10.0.1.2:40001 > 10.0.2.1:1004 flags=S ipid=2", "left"),
+    ];
+    let confirmation = confirmed(config, sends);
+    assert_eq!(confirmation.agreement(), Agreement::Agree, "{:?}", confirmation.differences);
+    assert_eq!(ends(&confirmation), [Some(Disposition::Delivered), Some(Disposition::Rejected)]);
+}
+
+/// A connection of the node with somebody.
+fn connection(protocol: u8, l4: CtL4, unmodelled: Option<&'static str>) -> Connection {
+    let original = CtTuple { src: 0x0a00_0109, dst: 0x0a00_0209, protocol, l4 };
+    Connection {
+        original,
+        reply: original.invert().expect("one that begins"),
+        zone_original: 0,
+        zone_reply: 0,
+        unreplied: false,
+        assured: true,
+        mark: 0,
+        timeout: 100,
+        tcp: None,
+        unmodelled,
+        source: SourceLine::default(),
+    }
+}
+
+#[test]
+fn connections_of_every_protocol_are_made_or_left_out_of_both() {
+    if skip_unprivileged("connections_of_every_protocol_are_made_or_left_out_of_both") {
+        return;
+    }
+    let ports = CtL4::Ports { src: 4000, dst: 5000 };
+    let sends = || vec![send("udp 10.0.1.2:40000 > 10.0.2.2:53 ipid=1", "left")];
+    for (protocol, l4) in [
+        (1, CtL4::Icmp { id: 7, icmp_type: 8, code: 0 }),
+        (33, CtL4::None),
+        (47, CtL4::None),
+        (47, ports),
+        (136, ports),
+    ] {
+        let config =
+            NetNsConfig { connections: vec![connection(protocol, l4, None)], ..namespace(Backend::Nft) };
+        let confirmation = confirmed(config, sends());
+        assert_eq!(confirmation.agreement(), Agreement::Agree, "{protocol}: {:?}", confirmation.differences);
+        assert_eq!(confirmation.other.sends[0].conntrack.len(), 2, "{protocol} {l4:?}");
+        assert_eq!(confirmation.not_made, [""; 0]);
+    }
+    let unknown = connection(132, ports, Some("an SCTP connection"));
+    let config = NetNsConfig { connections: vec![unknown], ..namespace(Backend::Nft) };
+    let confirmation = confirmed(config, sends());
+    assert_eq!(confirmation.agreement(), Agreement::Agree, "{:?}", confirmation.differences);
+    assert_eq!(confirmation.other.sends[0].conntrack.len(), 1);
+    assert_eq!(confirmation.not_made, ["an SCTP connection: sctp 10.0.1.9:4000 > 10.0.2.9:5000"]);
+}
+
+#[test]
+fn a_cut_packet_is_not_confirmed() {
+    if skip_unprivileged("a_cut_packet_is_not_confirmed") {
+        return;
+    }
+    let sends = vec![
+        send("udp 10.0.1.2:40000 > 10.0.2.2:53 ipid=1 len=20", "left"),
+        send("udp 10.0.1.2:40000 > 10.0.2.2:53 ipid=2 len=20 cut=3", "left"),
+    ];
+    let confirmation = confirmed(open(), sends);
+    assert_eq!(confirmation.agreement(), Agreement::Unconfirmed, "{:?}", confirmation.differences);
+    assert_eq!(confirmation.unlike, Some(1));
+    assert_eq!(confirmation.other.gaps, ["packet 2 is cut: its last 3 bytes are not known"]);
+}
+
+#[test]
+fn a_table_has_the_built_in_chains_that_its_backend_makes() {
+    if skip_unprivileged("a_table_has_the_built_in_chains_that_its_backend_makes") {
+        return;
+    }
+    let rules = b"*mangle\n:FORWARD ACCEPT [0:0]\n-A FORWARD -j MARK --set-xmark 0x1/0xffffffff\nCOMMIT\n";
+    for (backend, expected) in
+        [(Backend::Nft, &["FORWARD"][..]), (Backend::Legacy, &["PREROUTING", "FORWARD", "POSTROUTING"][..])]
+    {
+        let (save, _) = iptables::parse(rules, 0, Family::V4);
+        let config = NetNsConfig { rulesets: vec![Ruleset { backend, save: save.into() }], ..open() };
+        let sends = vec![send("udp 10.0.1.2:40000 > 10.0.2.2:53 ipid=1", "left")];
+        let confirmation = confirmed(config, sends);
+        assert_eq!(confirmation.agreement(), Agreement::Agree, "{:?}", confirmation.differences);
+        let events = &confirmation.other.sends[0].packets[0].events;
+        let mut chains: Vec<&str> = events.iter().map(|event| event.chain.as_str()).collect();
+        chains.dedup();
+        assert_eq!(chains, expected, "{backend}");
+    }
+}

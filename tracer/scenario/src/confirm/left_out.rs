@@ -1,0 +1,109 @@
+//! What of a case an engine that runs real stacks is not given, and which packet met it: from that one on nothing is confirmed.
+
+use pktwalk_linux::config::{Connection, Socket};
+use pktwalk_linux::trace::Step;
+use pktwalk_report::flow::tuple_line;
+
+use crate::case::Case;
+use crate::event::{CtSnapshot, EngineRun};
+use crate::model::ModelRun;
+
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// Whether the kernel engine opens this socket. The other end of a connection is nowhere, and raw sockets hear all of a protocol, also what the
+/// engine itself sends.
+pub fn is_opened(socket: &Socket) -> bool {
+    socket.remote.is_none()
+        && match socket.protocol {
+            TCP => socket.listening,
+            UDP => true,
+            // A ping socket, whose port is the identifier.
+            ICMP => socket.port != 0,
+            _ => false,
+        }
+}
+
+/// Whether the kernel engine makes this connection: of others the dump does not tell enough. Packets of those end `Unknown` on the model.
+pub fn is_made(connection: &Connection) -> bool {
+    connection.unmodelled.is_none()
+}
+
+/// What the packets of a run met that the other engine was not given.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Met {
+    /// The first packet that did: what comes of it and of those after it is not judged.
+    pub first: Option<usize>,
+    /// A line each.
+    pub lines: Vec<String>,
+}
+
+impl Met {
+    /// Of the model's run of `case`.
+    pub(super) fn of(case: &Case, model: &ModelRun) -> Met {
+        let mut met = Met::default();
+        for (at, (given, send)) in case.sends.iter().zip(&model.run.sends).enumerate() {
+            let Some(record) = &send.record else { continue };
+            let number = given.number.map_or(at + 1, |number| number as usize);
+            let missing = given.packet.missing();
+            if missing > 0 {
+                met.tell(at, format!("packet {number} is cut: its last {missing} bytes are not known"));
+            }
+            for recorded in record.request.packets.iter().flat_map(|packet| &packet.steps) {
+                if let Step::Deliver { socket: Some(socket), .. } = recorded.step
+                    && let Some(socket) =
+                        model.ns.config.sockets.as_deref().and_then(|all| all.get(socket as usize))
+                    && !is_opened(socket)
+                {
+                    met.tell(
+                        at,
+                        format!("packet {number} is for {}, which is not opened here", name(socket)),
+                    );
+                }
+            }
+        }
+        met
+    }
+
+    fn tell(&mut self, at: usize, line: String) {
+        self.first.get_or_insert(at);
+        if !self.lines.contains(&line) {
+            self.lines.push(line);
+        }
+    }
+}
+
+/// A socket in words.
+fn name(socket: &Socket) -> String {
+    let protocol = match socket.protocol {
+        TCP => "tcp".to_owned(),
+        UDP => "udp".to_owned(),
+        ICMP => "icmp".to_owned(),
+        other => format!("IP protocol {other}"),
+    };
+    let remote = socket.remote.map(|(addr, port)| format!(" connected to {addr}:{port}")).unwrap_or_default();
+    format!("the {protocol} socket {}:{}{remote}", socket.local, socket.port)
+}
+
+/// Takes the connections that the other engine is not given out of the model's run; what they are, a line each.
+pub(super) fn without_connections(case: &Case, run: &mut EngineRun) -> Vec<String> {
+    let left: Vec<&Connection> = case.config.connections.iter().filter(|one| !is_made(one)).collect();
+    if left.is_empty() {
+        return Vec::new();
+    }
+    let is_left = |entry: &CtSnapshot| {
+        left.iter().any(|one| one.original == entry.original && one.zone_original == entry.zone)
+    };
+    for send in &mut run.sends {
+        send.conntrack.retain(|entry| !is_left(entry));
+    }
+    let mut lines: Vec<String> = left
+        .iter()
+        .filter_map(|one| one.unmodelled.map(|what| (one, what)))
+        .map(|(one, what)| format!("{what}: {}", tuple_line(&one.original)))
+        .collect();
+    lines.sort();
+    lines.dedup();
+    lines
+}
