@@ -71,7 +71,7 @@ fn target_name(target: &Target) -> Option<&'static str> {
         Target::Log(_) => "LOG",
         Target::Nflog(_) => "NFLOG",
         Target::Mark(_) => "MARK",
-        Target::Connmark(how) => match how {
+        Target::Connmark(how, _) => match how {
             ConnmarkTarget::Set(_) => "CONNMARK set",
             ConnmarkTarget::Save { .. } => "CONNMARK save",
             ConnmarkTarget::Restore { .. } => "CONNMARK restore",

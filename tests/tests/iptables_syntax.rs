@@ -175,6 +175,12 @@ COMMIT
 -A foo -j CONNMARK --restore-mark --mask 0xff
 -A foo -j CONNMARK --save-mark --nfmask 0xf --ctmask 0xff
 -A foo -j CONNMARK --save-mark --nfmask 0xf
+-A foo -j CONNMARK --save-mark --nfmask 0xf --left-shift-mark 8
+-A foo -j CONNMARK --right-shift-mark 0x8 --restore-mark
+-A foo -j CONNMARK --set-mark 5/6 --left-shift-mark 3
+-A foo -j CONNMARK --and-mark 5 --right-shift-mark 3
+-A foo -j CONNMARK --restore-mark --left-shift-mark 0
+-A foo -j CONNMARK --restore-mark --left-shift-mark 3 --right-shift-mark 4
 -A FORWARD -p tcp --syn -j TCPMSS --set-mss 1400
 -A FORWARD -p tcp --syn -j TCPMSS --clamp-mss-to-pmtu
 -A FORWARD -p tcp --syn -j TCPMSS --clamp

@@ -429,6 +429,12 @@ no no filter|INPUT|-j REJECT --reject-with bogus
 ok ok filter|INPUT|-j REJECT --reject-with icmp-port-unreachable
 no no filter|INPUT|-j REJECT --reject-with echo-reply
 no no filter|INPUT|-j CONNMARK --set-mark 1 --save-mark
+ok ok filter|INPUT|-j CONNMARK --set-mark 1 --left-shift-mark 31
+ok ok filter|INPUT|-j CONNMARK --restore-mark --left-shift-mark 3 --right-shift-mark 4
+no no filter|INPUT|-j CONNMARK --left-shift-mark 4
+no no filter|INPUT|-j CONNMARK --save-mark --left-shift-mark 32
+no no filter|INPUT|-j CONNMARK --save-mark --right-shift-mark 33
+no no filter|INPUT|-j CONNMARK --save-mark --left-shift-mark 1 --left-shift-mark 1
 no no filter|INPUT|-j CONNMARK --save-mark --mask 5 --nfmask 5
 no no mangle|FORWARD|-p tcp --syn -j TCPMSS --set-mss 70000
 ok ok mangle|FORWARD|-p tcp --syn -j TCPMSS --set-mss 0

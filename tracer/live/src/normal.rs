@@ -329,7 +329,7 @@ fn of_target(target: &Target) -> EventVerdict {
         | Target::Log(_)
         | Target::Nflog(_)
         | Target::Mark(_)
-        | Target::Connmark(_)
+        | Target::Connmark(..)
         | Target::Ct(_)
         | Target::Tcpmss(_)
         | Target::Checksum => EventVerdict::Continue,

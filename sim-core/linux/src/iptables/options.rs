@@ -299,7 +299,7 @@ const MARK: [Spec; 5] = [
     ("xor-mark", "xor-mark", 1, false),
 ];
 
-const CONNMARK: [Spec; 10] = [
+const CONNMARK: [Spec; 12] = [
     ("set-xmark", "set-xmark", 1, false),
     ("set-mark", "set-mark", 1, false),
     ("and-mark", "and-mark", 1, false),
@@ -310,6 +310,8 @@ const CONNMARK: [Spec; 10] = [
     ("nfmask", "nfmask", 1, false),
     ("ctmask", "ctmask", 1, false),
     ("mask", "mask", 1, false),
+    ("left-shift-mark", "left-shift", 1, false),
+    ("right-shift-mark", "right-shift", 1, false),
 ];
 
 const CT: [Spec; 8] = [

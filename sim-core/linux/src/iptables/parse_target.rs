@@ -3,7 +3,8 @@
 use crate::hook::Family;
 
 use super::ast::{
-    ConnmarkTarget, CtTarget, CtTargetZone, LogTarget, MarkMask, RejectWith, Target, TcpmssTarget, Unmodelled,
+    ConnmarkTarget, CtTarget, CtTargetZone, LogTarget, MarkMask, MarkShift, RejectWith, Target, TcpmssTarget,
+    Unmodelled,
 };
 use super::names;
 use super::options::Ext;
@@ -32,7 +33,9 @@ pub(super) fn empty(ext: Ext, name: &str, family: Family) -> Target {
         })),
         Ext::Nflog => Target::Nflog(Box::default()),
         Ext::MarkTarget => Target::Mark(MarkMask { value: 0, mask: 0 }),
-        Ext::ConnmarkTarget => Target::Connmark(ConnmarkTarget::Set(MarkMask { value: 0, mask: 0 })),
+        Ext::ConnmarkTarget => {
+            Target::Connmark(ConnmarkTarget::Set(MarkMask { value: 0, mask: 0 }), MarkShift::None)
+        }
         Ext::Ct => Target::Ct(Box::default()),
         Ext::Dnat => Target::Dnat(Box::default()),
         Ext::Snat => Target::Snat(Box::default()),
@@ -78,7 +81,7 @@ pub(super) fn apply(
             _ => nflog.threshold = Some(int(arg)?).filter(|threshold| *threshold != 0),
         },
         Target::Mark(mark) => *mark = set_mark(option, arg)?,
-        Target::Connmark(connmark) => {
+        Target::Connmark(connmark, shift) => {
             let all = u32::MAX;
             match option {
                 "save" => *connmark = ConnmarkTarget::Save { nf_mask: all, ct_mask: all },
@@ -88,6 +91,15 @@ pub(super) fn apply(
                 "mask" => {
                     let mask = int(arg)?;
                     (scratch.a, scratch.b) = (Some(mask), Some(mask));
+                }
+                // The later of the two counts.
+                "left-shift" | "right-shift" => {
+                    *shift = match int::<u8>(arg)? {
+                        0 => MarkShift::None,
+                        33.. => return bad(arg, "a number up to 32"),
+                        bits if option == "left-shift" => MarkShift::Left(bits),
+                        bits => MarkShift::Right(bits),
+                    };
                 }
                 _ => *connmark = ConnmarkTarget::Set(set_mark(option, arg)?),
             }
@@ -137,7 +149,7 @@ pub(super) fn finish(target: &mut Target, scratch: &Scratch, seen: &dyn Fn(&str)
     let sets = || SETS.iter().filter(|option| seen(option)).count();
     match target {
         Target::Mark(_) => need(sets() == 1, "one way to set the mark"),
-        Target::Connmark(connmark) => {
+        Target::Connmark(connmark, _) => {
             let ways = sets() + usize::from(seen("save")) + usize::from(seen("restore"));
             need(ways == 1, "one of setting, saving and restoring")?;
             if seen("mask") && (seen("nfmask") || seen("ctmask")) {

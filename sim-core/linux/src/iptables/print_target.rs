@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use crate::hook::Family;
 
 use super::ast::{
-    ConnmarkTarget, CtTarget, CtTargetZone, LogTarget, MarkMask, NatTarget, NflogTarget, PortRange, Target,
-    TcpmssTarget,
+    ConnmarkTarget, CtTarget, CtTargetZone, LogTarget, MarkMask, MarkShift, NatTarget, NflogTarget,
+    PortRange, Target, TcpmssTarget,
 };
 use super::names;
 use super::print::{Line, Shown, push_unmodelled};
@@ -31,7 +31,7 @@ pub(super) fn push_target(out: &mut Line, target: &Target, _family: Family) {
         Target::Log(_) => "LOG",
         Target::Nflog(_) => "NFLOG",
         Target::Mark(_) => "MARK",
-        Target::Connmark(_) => "CONNMARK",
+        Target::Connmark(..) => "CONNMARK",
         Target::Ct(ct) if ct.alias => "NOTRACK",
         Target::Ct(_) => "CT",
         Target::Dnat(_) => "DNAT",
@@ -50,15 +50,26 @@ pub(super) fn push_target(out: &mut Line, target: &Target, _family: Family) {
         }
         Target::Log(log) => push_log(out, log),
         Target::Nflog(nflog) => push_nflog(out, nflog),
-        Target::Mark(MarkMask { value, mask })
-        | Target::Connmark(ConnmarkTarget::Set(MarkMask { value, mask })) => {
+        Target::Mark(MarkMask { value, mask }) => {
             out.fmt(format_args!("--set-xmark {value:#x}/{mask:#x}"));
         }
-        Target::Connmark(ConnmarkTarget::Save { nf_mask, ct_mask }) => {
-            out.fmt(format_args!("--save-mark --nfmask {nf_mask:#x} --ctmask {ct_mask:#x}"));
-        }
-        Target::Connmark(ConnmarkTarget::Restore { nf_mask, ct_mask }) => {
-            out.fmt(format_args!("--restore-mark --nfmask {nf_mask:#x} --ctmask {ct_mask:#x}"));
+        Target::Connmark(connmark, shift) => {
+            match connmark {
+                ConnmarkTarget::Set(MarkMask { value, mask }) => {
+                    out.fmt(format_args!("--set-xmark {value:#x}/{mask:#x}"));
+                }
+                ConnmarkTarget::Save { nf_mask, ct_mask } => {
+                    out.fmt(format_args!("--save-mark --nfmask {nf_mask:#x} --ctmask {ct_mask:#x}"));
+                }
+                ConnmarkTarget::Restore { nf_mask, ct_mask } => {
+                    out.fmt(format_args!("--restore-mark --nfmask {nf_mask:#x} --ctmask {ct_mask:#x}"));
+                }
+            }
+            match shift {
+                MarkShift::None => {}
+                MarkShift::Left(bits) => out.fmt(format_args!("--left-shift-mark {bits}")),
+                MarkShift::Right(bits) => out.fmt(format_args!("--right-shift-mark {bits}")),
+            }
         }
         Target::Ct(ct) => push_ct(out, ct),
         Target::Dnat(nat) => push_nat(out, Some("--to-destination"), nat),

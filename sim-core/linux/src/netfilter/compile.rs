@@ -453,7 +453,7 @@ impl<'a> Compiler<'a> {
             Target::Reject(with) => TargetOp::Reject(*with),
             Target::Log(_) | Target::Nflog(_) => TargetOp::Log,
             Target::Mark(mark) => TargetOp::Mark { value: mark.value, mask: mark.mask },
-            Target::Connmark(connmark) => TargetOp::Connmark(*connmark),
+            Target::Connmark(connmark, shift) => TargetOp::Connmark(*connmark, *shift),
             Target::Ct(ct) => {
                 if ct.notrack {
                     TargetOp::Notrack

@@ -10,8 +10,9 @@ use super::devs::{DevRow, DevTest, DevTests};
 use crate::hook::{Backend, Hook, TableName};
 use crate::ids::{ChainId, DevId, SetId};
 use crate::iptables::ast::{
-    AddrtypeMatch, ConnmarkTarget, ConntrackMatch, CtStateSet, HashlimitMatch, IprangeMatch, MultiportKind,
-    NatTarget, OwnerMatch, PktType, Policy, RecentMatch, RejectWith, RpfilterMatch, SetMatch, TcpmssTarget,
+    AddrtypeMatch, ConnmarkTarget, ConntrackMatch, CtStateSet, HashlimitMatch, IprangeMatch, MarkShift,
+    MultiportKind, NatTarget, OwnerMatch, PktType, Policy, RecentMatch, RejectWith, RpfilterMatch, SetMatch,
+    TcpmssTarget,
 };
 use crate::nat::NatKind;
 use crate::skb::Skb;
@@ -257,7 +258,7 @@ pub(super) enum TargetOp {
         value: u32,
         mask: u32,
     },
-    Connmark(ConnmarkTarget),
+    Connmark(ConnmarkTarget, MarkShift),
     Notrack,
     /// `CT` with a zone or nothing; `None` takes the packet's mark for the zone.
     Template {

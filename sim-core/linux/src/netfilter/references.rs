@@ -53,7 +53,7 @@ impl References {
         match target {
             // `xt_ct_tg_check` asks for conntrack only where there is something to track.
             Target::Ct(ct) if ct.notrack => {}
-            Target::Connmark(_)
+            Target::Connmark(..)
             | Target::Ct(_)
             | Target::Dnat(_)
             | Target::Snat(_)

@@ -301,8 +301,11 @@ impl Place<'_> {
             | Target::Goto(_)
             | Target::Log(_)
             | Target::Nflog(_)
-            | Target::Mark(_)
-            | Target::Connmark(_) => Ok(()),
+            | Target::Mark(_) => Ok(()),
+            // `connmark_tg_check_v2`: the tool lets 32 pass.
+            Target::Connmark(_, shift) => {
+                refuse(shift.bits() > 31, || "CONNMARK shifts by 31 bits at most".to_owned())
+            }
         }
     }
 

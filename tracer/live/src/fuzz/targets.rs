@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use pktwalk_linux::hook::{Hook, TableName};
 use pktwalk_linux::iptables::ast::{
-    ConnmarkTarget, CtTarget, CtTargetZone, IpMatch, LogTarget, MarkMask, Match, NatTarget, Neg, NflogTarget,
-    PortRange, RejectWith, Target, TcpFlags, TcpMatch, TcpmssTarget,
+    ConnmarkTarget, CtTarget, CtTargetZone, IpMatch, LogTarget, MarkMask, MarkShift, Match, NatTarget, Neg,
+    NflogTarget, PortRange, RejectWith, Target, TcpFlags, TcpMatch, TcpmssTarget,
 };
 
 use super::pools::{BRIDGE_HOST, FAR_HOST, MARKS, MASKS, NODE, NODE_SECOND, POD_A, POD_B, SERVICE_PORTS};
@@ -160,7 +160,7 @@ fn tcpmss(rng: &mut Rng, place: Place, ip: &mut IpMatch) -> Option<Target> {
 
 fn connmark(rng: &mut Rng) -> Target {
     let mask = *rng.pick(&MASKS);
-    Target::Connmark(match rng.below(3) {
+    let how = match rng.below(3) {
         0 => ConnmarkTarget::Set(MarkMask { value: *rng.pick(&MARKS), mask }),
         1 => ConnmarkTarget::Save {
             nf_mask: mask,
@@ -170,7 +170,13 @@ fn connmark(rng: &mut Rng) -> Target {
             nf_mask: mask,
             ct_mask: if rng.chance(70) { mask } else { *rng.pick(&MASKS) },
         },
-    })
+    };
+    let shift = match rng.below(10) {
+        0 | 1 => MarkShift::Left(rng.between(1, 31) as u8),
+        2 | 3 => MarkShift::Right(rng.between(1, 8) as u8),
+        _ => MarkShift::None,
+    };
+    Target::Connmark(how, shift)
 }
 
 fn log(rng: &mut Rng) -> Target {

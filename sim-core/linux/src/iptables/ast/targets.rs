@@ -28,7 +28,7 @@ pub enum Target {
     /// `MARK`: `mark = (mark & !mask) ^ value`.
     Mark(MarkMask),
     /// `CONNMARK`.
-    Connmark(ConnmarkTarget),
+    Connmark(ConnmarkTarget, MarkShift),
     /// `CT`.
     Ct(Box<CtTarget>),
     /// `DNAT`.
@@ -133,6 +133,38 @@ pub enum ConnmarkTarget {
         /// Of the connection's mark.
         ct_mask: u32,
     },
+}
+
+/// `--left-shift-mark` and `--right-shift-mark` of `CONNMARK` (`connmark_tg_shift`): by what the masked mark that is taken over is shifted; with
+/// `--set-mark`, the mark of the connection after it was set.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum MarkShift {
+    /// Neither option, or a shift by nothing, which the tool does not print.
+    #[default]
+    None,
+    /// Towards the high bits.
+    Left(u8),
+    /// Towards the low bits.
+    Right(u8),
+}
+
+impl MarkShift {
+    /// The mark after it. Bits that are shifted out are lost.
+    pub fn apply(self, mark: u32) -> u32 {
+        match self {
+            MarkShift::None => mark,
+            MarkShift::Left(bits) => mark.checked_shl(bits.into()).unwrap_or(0),
+            MarkShift::Right(bits) => mark.checked_shr(bits.into()).unwrap_or(0),
+        }
+    }
+
+    /// By how many bits.
+    pub fn bits(self) -> u8 {
+        match self {
+            MarkShift::None => 0,
+            MarkShift::Left(bits) | MarkShift::Right(bits) => bits,
+        }
+    }
 }
 
 /// `CT`, and `NOTRACK`, which the kernel keeps as `CT --notrack`.

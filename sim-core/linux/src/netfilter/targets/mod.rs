@@ -8,7 +8,7 @@ mod tcpmss;
 use super::HookState;
 use super::program::TargetOp;
 use crate::ids::RuleId;
-use crate::iptables::ast::ConnmarkTarget;
+use crate::iptables::ast::{ConnmarkTarget, MarkShift};
 use crate::netns::Cx;
 use crate::reason::{Because, DropCode, End, Locus};
 use crate::skb::{CtTemplate, Skb, SkbCt};
@@ -43,7 +43,7 @@ pub(super) fn run<S: Sink>(
             skb.mark = (skb.mark & !mask) ^ value;
             Effect::Continue
         }
-        TargetOp::Connmark(connmark) => run_connmark(cx, skb, connmark),
+        TargetOp::Connmark(connmark, shift) => run_connmark(cx, skb, connmark, shift),
         TargetOp::Reject(with) => {
             let locus = Locus::Rule { hook: at.hook, rule };
             Effect::End(if walk::reject(cx, at, skb, with) {
@@ -96,8 +96,13 @@ fn unseen(skb: &Skb) -> bool {
     skb.ct == SkbCt::None && skb.ct_template.is_none()
 }
 
-/// `connmark_tg`.
-fn run_connmark<S: Sink>(cx: &mut Cx<'_, S>, skb: &mut Skb, connmark: ConnmarkTarget) -> Effect {
+/// `connmark_tg_shift`: masks apply before the shift, so a shifted mark may reach beyond them.
+fn run_connmark<S: Sink>(
+    cx: &mut Cx<'_, S>,
+    skb: &mut Skb,
+    connmark: ConnmarkTarget,
+    shift: MarkShift,
+) -> Effect {
     let (mark, template) = match (skb.ct, skb.ct_template) {
         (SkbCt::Entry { id, .. }, _) => match cx.state.ct.get_mut(id) {
             Some(entry) => (&mut entry.mark, false),
@@ -109,10 +114,12 @@ fn run_connmark<S: Sink>(cx: &mut Cx<'_, S>, skb: &mut Skb, connmark: ConnmarkTa
     };
     let old = *mark;
     match connmark {
-        ConnmarkTarget::Set(set) => *mark = (old & !set.mask) ^ set.value,
-        ConnmarkTarget::Save { nf_mask, ct_mask } => *mark = (old & !ct_mask) ^ (skb.mark & nf_mask),
+        ConnmarkTarget::Set(set) => *mark = shift.apply((old & !set.mask) ^ set.value),
+        ConnmarkTarget::Save { nf_mask, ct_mask } => {
+            *mark = (old & !ct_mask) ^ shift.apply(skb.mark & nf_mask);
+        }
         ConnmarkTarget::Restore { nf_mask, ct_mask } => {
-            skb.mark = (skb.mark & !nf_mask) ^ (old & ct_mask);
+            skb.mark = (skb.mark & !nf_mask) ^ shift.apply(old & ct_mask);
         }
     }
     match *mark {
