@@ -281,3 +281,22 @@ fn what_is_not_tracked_needs_no_tracking() {
         }
     }
 }
+
+#[test]
+fn what_chance_decided_of_a_copy_is_told_from_its_original() {
+    if skip_unprivileged("what_chance_decided_of_a_copy_is_told_from_its_original") {
+        return;
+    }
+    // The kernel does not tell the two apart: the copy comes first.
+    let rules = b"*mangle\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n\
+        :POSTROUTING ACCEPT [0:0]\n-A POSTROUTING -m statistic --mode random --probability 0.5 -j MARK --set-xmark 0x1/0xffffffff\n\
+        COMMIT\n";
+    let (save, _) = iptables::parse(rules, 0, Family::V4);
+    let config =
+        NetNsConfig { rulesets: vec![Ruleset { backend: Backend::Nft, save: save.into() }], ..open() };
+    let to_all =
+        |ipid| local(&format!("udp 10.0.1.1:40000 > 255.255.255.255:53 ipid={ipid}"), Some(DevId(1)));
+    let case =
+        Case { name: "chance".to_owned(), config, sends: (1..=16).map(to_all).collect(), ..Case::default() };
+    assert_eq!(differences(&case).0, []);
+}

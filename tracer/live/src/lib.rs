@@ -19,6 +19,7 @@ mod netlink;
 mod normal;
 mod ns;
 mod offload;
+mod passes;
 mod perf;
 mod program;
 pub mod replay;

@@ -17,6 +17,7 @@ use pktwalk_scenario::event::{At, CtSnapshot, EngineRun, FrameOut, PacketRun, Se
 use pktwalk_scenario::model::Choices;
 
 use crate::engine::KernelRun;
+use crate::passes::Passes;
 
 /// The choices of every packet of a case that the kernel ran.
 #[derive(Clone, Debug)]
@@ -57,12 +58,17 @@ impl Choices for Replay {
     }
 }
 
+/// Where a rule stands, by names, as the kernel tells it.
+type Position<'a> = (Backend, TableName, &'a str, u32);
+
 /// A rule with a random statistic.
 #[derive(Debug)]
 struct Random {
     not: bool,
-    /// How often each packet still has to match, in the kernel's numbers.
-    matches: BTreeMap<usize, u32>,
+    /// How often each packet still has to match, in the kernel's numbers, in each of its passes.
+    matches: BTreeMap<(usize, usize), u32>,
+    /// How many passes each packet has.
+    passes: BTreeMap<usize, usize>,
 }
 
 /// The choices of one sent packet.
@@ -73,6 +79,10 @@ struct SendReplay {
     begun: Vec<usize>,
     /// The one that goes on, in the kernel's numbers.
     current: usize,
+    /// Which copy of that one it is, if it is one: copies go before what they are copies of.
+    copy: Option<usize>,
+    /// Of each packet begun so far which copy it is.
+    copies: Vec<Option<usize>>,
     /// The last of them that is no copy.
     last: Option<usize>,
     /// Which packet each was made because of, in the kernel's numbers.
@@ -88,14 +98,13 @@ struct SendReplay {
 
 impl SendReplay {
     fn new(ns: &NetNs, run: &SendRun, ids: Vec<u16>) -> SendReplay {
-        let mut matched: BTreeMap<(Backend, TableName, &str, u32), BTreeMap<usize, u32>> = BTreeMap::new();
-        for (number, packet) in run.packets.iter().enumerate() {
-            for event in &packet.events {
-                if let At::Rule(position) = event.at {
-                    let rule = (event.backend, event.table, event.chain.as_str(), position);
-                    let of_rule = matched.entry(rule).or_default();
-                    *of_rule.entry(number).or_default() += 1;
-                }
+        let mut matched: BTreeMap<Position<'_>, BTreeMap<(usize, usize), u32>> = BTreeMap::new();
+        let passes = Passes::of(run);
+        for (number, pass, event) in &passes.events {
+            if let At::Rule(position) = event.at {
+                let rule = (event.backend, event.table, event.chain.as_str(), position);
+                let of_rule = matched.entry(rule).or_default();
+                *of_rule.entry((*number, *pass)).or_default() += 1;
             }
         }
         let mut random = BTreeMap::new();
@@ -110,7 +119,8 @@ impl SendReplay {
             let place = ns.netfilter.chain(chain);
             let key = place.map(|place| (place.backend, place.table, name.name.as_str(), position));
             let matches = key.and_then(|key| matched.get(&key)).cloned().unwrap_or_default();
-            random.insert(rule, Random { not, matches });
+            let passes = key.map(|(backend, table, chain, _)| passes.of_chain(backend, table, chain));
+            random.insert(rule, Random { not, matches, passes: passes.unwrap_or_default() });
         }
         let frames = left(&ns.config, run);
         let multipath = (0u32..).zip(&ns.config.routes).filter(|(_, route)| route.nexthops.len() > 1);
@@ -127,6 +137,8 @@ impl SendReplay {
             random,
             begun: Vec::new(),
             current: 0,
+            copy: None,
+            copies: Vec::new(),
             last: None,
             parents: run.packets.iter().map(|packet| packet.parent).collect(),
             conntrack: run.conntrack.clone(),
@@ -139,7 +151,9 @@ impl SendReplay {
     /// Whether the random half of a rule came out true: the rule matched, or its statistic is inverted and it did not.
     fn statistic(&mut self, rule: RuleId) -> Option<u32> {
         let random = self.random.get_mut(&rule)?;
-        let matches = random.matches.entry(self.current).or_default();
+        let last = random.passes.get(&self.current).map_or(0, |passes| passes.saturating_sub(1));
+        let pass = self.copy.map_or(last, |copy| copy.min(last));
+        let matches = random.matches.entry((self.current, pass)).or_default();
         let hit = *matches > 0;
         *matches = matches.saturating_sub(1);
         Some(u32::from(hit != random.not))
@@ -231,12 +245,17 @@ impl Choice for SendReplay {
         let of = parent.filter(|_| copy).and_then(|parent| self.begun.get(parent as usize)).copied();
         let number = of.unwrap_or_else(|| self.last.map_or(0, |last| last + 1));
         self.last = self.last.max(Some(number));
+        let earlier = self.begun.iter().zip(&self.copies);
+        let copies = earlier.filter(|(begun, copy)| **begun == number && copy.is_some()).count();
+        self.copy = of.map(|_| copies);
+        self.copies.push(self.copy);
         self.begun.push(number);
         self.current = number;
     }
 
     fn resume(&mut self, number: u32) {
         self.current = self.begun.get(number as usize).copied().unwrap_or(0);
+        self.copy = self.copies.get(number as usize).copied().flatten();
     }
 }
 

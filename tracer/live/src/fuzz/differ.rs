@@ -244,7 +244,10 @@ fn work(
                 }
                 Err(NotCompared::Engine(error @ EngineError::Missing { .. })) => return Err(error),
                 Err(NotCompared::Engine(error)) => {
-                    *lock(report).refused.entry(error.to_string()).or_default() += 1;
+                    *lock(report)
+                        .refused
+                        .entry(format!("ruleset {number} on {backend}: {error}"))
+                        .or_default() += 1;
                     continue;
                 }
             };
