@@ -3,14 +3,17 @@
 
 use std::net::IpAddr;
 
-use pktwalk_linux::config::{Connection, NetNsConfig, Ruleset, Socket};
+use pktwalk_linux::config::{
+    Connection, Device, DeviceKind, Neighbour, NetNsConfig, NudState, Route, Ruleset, Socket,
+};
 use pktwalk_linux::conntrack::tuple::{CtL4, CtTuple};
-use pktwalk_linux::hook::{Backend, Family};
+use pktwalk_linux::hook::{Backend, Family, Hook};
 use pktwalk_linux::ids::SourceLine;
 use pktwalk_linux::iptables;
 use pktwalk_linux::reason::Disposition;
 use pktwalk_live::engine::KernelEngine;
 use pktwalk_live::replay::Replay;
+use pktwalk_packet::MacAddr;
 use pktwalk_scenario::case::{Case, CaseSend};
 use pktwalk_scenario::confirm::{Agreement, Backends, Confirmation, confirm};
 use pktwalk_scenario::model::Choices;
@@ -171,5 +174,102 @@ fn a_table_has_the_built_in_chains_that_its_backend_makes() {
         let mut chains: Vec<&str> = events.iter().map(|event| event.chain.as_str()).collect();
         chains.dedup();
         assert_eq!(chains, expected, "{backend}");
+    }
+}
+
+#[test]
+fn routes_by_an_ipv6_gateway_are_made() {
+    if skip_unprivileged("routes_by_an_ipv6_gateway_are_made") {
+        return;
+    }
+    let mut config = open();
+    for (net, via) in [("10.8.0.0/16", "fe80::1"), ("10.9.0.0/16", "2001:db8::1")] {
+        let via = via.parse().expect("an address");
+        config.routes.push(Route::new(net.parse().expect("a net"), Some(via), Some("right")));
+    }
+    let other = send("udp 10.0.1.2:40000 > 10.0.2.2:53 ipid=1", "left");
+    let confirmation = confirmed(config.clone(), vec![other.clone(), other.clone()]);
+    assert_eq!(confirmation.agreement(), Agreement::Agree, "{:?}", confirmation.differences);
+    for dst in ["10.8.0.1", "10.9.0.1"] {
+        let by_it = send(&format!("udp 10.0.1.2:40000 > {dst}:53 ipid=2"), "left");
+        let confirmation = confirmed(config.clone(), vec![by_it, other.clone()]);
+        assert_eq!(confirmation.agreement(), Agreement::Unknown, "{:?}", confirmation.differences);
+    }
+}
+
+#[test]
+fn a_veth_whose_ends_are_both_here_is_one() {
+    if skip_unprivileged("a_veth_whose_ends_are_both_here_is_one") {
+        return;
+    }
+    let end = |name: &str, ifindex: u32, peer: u32| {
+        let kind = DeviceKind::Veth { peer_ifindex: Some(peer), peer_netns: None };
+        Device::new(name, ifindex, kind, MacAddr([2, 0, 0, 0, 0, ifindex as u8]))
+    };
+    for backend in [Backend::Nft, Backend::Legacy] {
+        let mut config = namespace(backend);
+        config.sysctls.insert("net.ipv4.conf.all.rp_filter".to_owned(), "0".to_owned());
+        config.devices.extend([end("here", 4, 5), end("there", 5, 4)]);
+        let net = "10.7.0.0/16".parse().expect("a net");
+        config.routes.push(Route::new(net, Some([10, 0, 7, 9].into()), Some("here")));
+        config.routes.push(Route::new("10.0.7.0/24".parse().expect("a net"), None, Some("here")));
+        config.neighbours.push(Neighbour {
+            dev: "here".to_owned(),
+            addr: [10, 0, 7, 9].into(),
+            mac: Some(MacAddr([2, 0, 0, 0, 0, 5])),
+            state: NudState::Permanent,
+            source: SourceLine::default(),
+        });
+        // Round and round until its TTL is used up.
+        let sends = vec![
+            send("udp 10.0.1.2:40000 > 10.7.1.1:53 ipid=1 ttl=3", "left"),
+            send("udp 10.0.1.2:40000 > 10.0.2.2:53 ipid=2", "left"),
+        ];
+        let confirmation = confirmed(config, sends);
+        assert_eq!(confirmation.agreement(), Agreement::Agree, "{:?}", confirmation.differences);
+        assert_eq!(confirmation.other.sends[0].packets[0].frames, []);
+        let events = &confirmation.other.sends[0].packets[0].events;
+        let forwards = events.iter().filter(|event| event.hook == Hook::Prerouting).count();
+        assert!(forwards > 3, "{events:?}");
+    }
+}
+
+#[test]
+fn a_veth_joins_a_bridge_and_the_stack_of_one_namespace() {
+    if skip_unprivileged("a_veth_joins_a_bridge_and_the_stack_of_one_namespace") {
+        return;
+    }
+    let end = |name: &str, ifindex: u32, peer: u32| {
+        let kind = DeviceKind::Veth { peer_ifindex: Some(peer), peer_netns: None };
+        Device::new(name, ifindex, kind, MacAddr([2, 0, 0, 0, 0, ifindex as u8]))
+    };
+    for backend in [Backend::Nft, Backend::Legacy] {
+        let mut config = namespace(backend);
+        let kind = DeviceKind::Bridge { vlan_filtering: false, nf_call_iptables: false };
+        config.devices.push(Device::new("br0", 4, kind, MacAddr([2, 0, 0, 0, 0, 4])));
+        let wire = Device::new("wire", 7, DeviceKind::Physical, MacAddr([2, 0, 0, 0, 0, 7]));
+        let mut port = end("port", 6, 5);
+        port.master = Some("br0".to_owned());
+        config.devices.extend([end("here", 5, 6), port, Device { master: Some("br0".to_owned()), ..wire }]);
+        config.routes.push(Route::new("10.0.7.0/24".parse().expect("a net"), None, Some("here")));
+        config.neighbours.push(Neighbour {
+            dev: "here".to_owned(),
+            addr: [10, 0, 7, 9].into(),
+            mac: Some(MacAddr([2, 0, 0, 0, 9, 9])),
+            state: NudState::Permanent,
+            source: SourceLine::default(),
+        });
+        let into = send(
+            "udp 10.0.7.9:53 > 10.0.2.2:53 ipid=2 smac=02:00:00:00:09:09 dmac=02:00:00:00:00:05",
+            "wire",
+        );
+        let sends = vec![send("udp 10.0.1.2:40000 > 10.0.7.9:53 ipid=1", "left"), into];
+        let confirmation = confirmed(config, sends);
+        assert_eq!(confirmation.agreement(), Agreement::Agree, "{:?}", confirmation.differences);
+        let devs = |at: usize| -> Vec<&str> {
+            let packets = &confirmation.other.sends[at].packets;
+            packets.iter().flat_map(|packet| &packet.frames).map(|frame| frame.dev.as_str()).collect()
+        };
+        assert_eq!((devs(0), devs(1)), (vec!["wire"], vec!["right"]));
     }
 }

@@ -14,8 +14,30 @@ use crate::ns::unsupported;
 
 /// Whether a device is one end of a veth here, whose other end the engine holds. A kind that is not modelled is there for its name, addresses and
 /// routes: of a packet that reaches it the model does not know what becomes.
-pub(crate) fn has_peer(device: &Device) -> bool {
+pub(crate) fn has_peer(config: &NetNsConfig, device: &Device) -> bool {
     matches!(device.kind, DeviceKind::Physical | DeviceKind::Veth { .. } | DeviceKind::Other(_))
+        && other_end(config, device).is_none()
+}
+
+/// The other end of a veth, where both are in this namespace: then both are made as they are.
+pub(crate) fn other_end<'a>(config: &'a NetNsConfig, device: &Device) -> Option<&'a Device> {
+    let DeviceKind::Veth { peer_ifindex: Some(peer), peer_netns: None } = device.kind else { return None };
+    let other = config.devices.iter().find(|other| other.ifindex == peer)?;
+    let back = DeviceKind::Veth { peer_ifindex: Some(device.ifindex), peer_netns: None };
+    (other.kind == back && peer != device.ifindex).then_some(other)
+}
+
+/// Devices with a route by an IPv6 gateway: IPv6 has to be on there while such a route is made.
+pub(crate) fn by_ipv6(config: &NetNsConfig) -> Vec<&str> {
+    let hops =
+        config.routes.iter().filter(|route| route.dst.addr().is_ipv4()).flat_map(|route| &route.nexthops);
+    let mut devices: Vec<&str> = hops
+        .filter(|hop| hop.via.is_some_and(|via| via.is_ipv6()))
+        .filter_map(|hop| hop.dev.as_deref())
+        .collect();
+    devices.sort_unstable();
+    devices.dedup();
+    devices
 }
 
 /// Name of the other end of the veth of this ifindex.
@@ -29,6 +51,18 @@ pub(crate) fn make_devices(config: &NetNsConfig, peer: &str) -> Result<String, E
     for device in &config.devices {
         let mac = device.mac.map(|mac| format!("address {mac}")).unwrap_or_default();
         let (name, index) = (&device.name, device.ifindex);
+        if let Some(other) = other_end(config, device) {
+            // Once for both.
+            if index < other.ifindex {
+                let other_mac = other.mac.map(|mac| format!("address {mac}")).unwrap_or_default();
+                let _ = writeln!(
+                    text,
+                    "link add {name} index {index} {mac} type veth peer name {} index {} {other_mac}",
+                    other.name, other.ifindex
+                );
+            }
+            continue;
+        }
         match &device.kind {
             DeviceKind::Loopback => {}
             DeviceKind::Physical | DeviceKind::Veth { .. } | DeviceKind::Other(_) => {
@@ -298,8 +332,9 @@ fn routes(text: &mut String, config: &NetNsConfig) -> Result<(), EngineError> {
             if several {
                 text.push_str(" nexthop");
             }
+            let family = if hop.via.is_some_and(|via| via.is_ipv6()) { "inet6 " } else { "" };
             if let Some(via) = hop.via {
-                let _ = write!(text, " via {via}");
+                let _ = write!(text, " via {family}{via}");
             }
             if let Some(dev) = &hop.dev {
                 let _ = write!(text, " dev {dev}");
@@ -307,7 +342,9 @@ fn routes(text: &mut String, config: &NetNsConfig) -> Result<(), EngineError> {
             if several {
                 let _ = write!(text, " weight {}", hop.weight.max(1));
             }
-            if hop.onlink {
+            // No device has an IPv6 address here by which such a gateway could be found.
+            let global = |via: IpAddr| matches!(via, IpAddr::V6(via) if !via.is_unicast_link_local());
+            if hop.onlink || hop.via.is_some_and(global) {
                 text.push_str(" onlink");
             }
         }

@@ -25,7 +25,7 @@ use crate::netlink::{Netfilter, ReadError};
 use crate::normal::{self, Seen};
 use crate::ns::{Namespace, failed, missing, tool, unsupported};
 use crate::perf::{Freed, Perf};
-use crate::program::{self, has_peer, peer_name};
+use crate::program::{self, has_peer, other_end, peer_name};
 use crate::rules::{self, Loaded, Using};
 use crate::trace::Tracer;
 use crate::{bpf, connections, fill, neigh, offload, state};
@@ -114,7 +114,7 @@ fn netlink_failed(error: ReadError) -> EngineError {
 /// What cannot be changed once a world stands.
 fn same_devices(left: &NetNsConfig, right: &NetNsConfig) -> bool {
     let shape = |config: &NetNsConfig, device: &Device| {
-        let veth = has_peer(device);
+        let veth = has_peer(config, device);
         (
             device.name.clone(),
             device.ifindex,
@@ -179,7 +179,8 @@ impl World {
                 let _ = std::fs::write(format!("/proc/sys/net/ipv4/neigh/{}/{setting}", device.name), value);
             }
         }
-        for device in config.devices.iter().filter(|device| has_peer(device)) {
+        let is_veth = |device: &&Device| has_peer(config, device) || other_end(config, device).is_some();
+        for device in config.devices.iter().filter(is_veth) {
             offload::without_checksum_offload(&device.name)?;
         }
         peer.enter()?;
@@ -247,7 +248,17 @@ impl World {
             }
             // Before the devices: a bridge port without carrier has no state to be set.
             self.carriers(config)?;
+            let by_ipv6 = program::by_ipv6(config);
+            for dev in &by_ipv6 {
+                // Without an address of its own it says nothing.
+                let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{dev}/addr_gen_mode"), "1");
+                let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{dev}/disable_ipv6"), "0");
+            }
             tool("ip", &["-batch", "-"], &program::configure(config)?, &[])?;
+            for dev in &by_ipv6 {
+                // IPv4 routes by an IPv6 gateway stay.
+                let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{dev}/disable_ipv6"), "1");
+            }
             let fdb = program::fdb(config);
             if !fdb.is_empty() {
                 tool("bridge", &["-batch", "-"], &fdb, &[])?;
@@ -306,13 +317,19 @@ impl World {
 
     /// Waits until devices that were just set up carry packets: the kernel attaches their queues from a worker of its own, and drops until then.
     fn settle(&self, config: &NetNsConfig) -> Result<(), EngineError> {
-        let veths = || config.devices.iter().filter(|device| has_peer(device) && device.up && device.carrier);
-        let here: Vec<String> = veths().map(|device| device.name.clone()).collect();
+        let veths =
+            || config.devices.iter().filter(|device| has_peer(config, device) && device.up && device.carrier);
+        let within = || {
+            config.devices.iter().filter(|device| {
+                device.up && device.carrier && other_end(config, device).is_some_and(|other| other.up)
+            })
+        };
+        let here: Vec<String> = veths().chain(within()).map(|device| device.name.clone()).collect();
         let there: Vec<String> = veths().map(|device| peer_name(device.ifindex)).collect();
         let bridges = config.devices.iter().filter(|device| matches!(device.kind, DeviceKind::Bridge { .. }));
         let working = |bridge: &&Device| {
-            veths().any(|port| port.master.as_ref() == Some(&bridge.name) && port.port.forwarding)
-                && bridge.up
+            let mut ports = veths().chain(within());
+            ports.any(|port| port.master.as_ref() == Some(&bridge.name) && port.port.forwarding) && bridge.up
         };
         let here: Vec<String> =
             here.into_iter().chain(bridges.filter(working).map(|bridge| bridge.name.clone())).collect();
@@ -325,7 +342,7 @@ impl World {
 
     fn carriers(&self, config: &NetNsConfig) -> Result<(), EngineError> {
         let mut text = String::new();
-        for device in config.devices.iter().filter(|device| has_peer(device)) {
+        for device in config.devices.iter().filter(|device| has_peer(config, device)) {
             let before = self.config.devices.iter().find(|other| other.name == device.name);
             let carrier = before.is_none_or(|other| other.carrier);
             if carrier != device.carrier {
@@ -391,10 +408,17 @@ impl World {
                 }
                 let port = self.ports.iter_mut().find(|port| port.dev == *dev);
                 let port = port.ok_or_else(|| {
-                    let bridge = self.ns.config.devices.iter().any(|device| {
+                    let config = &self.config;
+                    let bridge = config.devices.iter().any(|device| {
                         device.name == *dev && matches!(device.kind, DeviceKind::Bridge { .. })
                     });
-                    let hint = if bridge { " (send it to one of its ports)" } else { "" };
+                    let other = config.devices.iter().find(|device| device.name == *dev);
+                    let other = other.and_then(|device| other_end(config, device));
+                    let hint = match other {
+                        _ if bridge => " (send it to one of its ports)".to_owned(),
+                        Some(other) => format!(" (its other end, {}, is in this namespace)", other.name),
+                        None => String::new(),
+                    };
                     unsupported(format!("no wire at {dev} to send a packet by{hint}"))
                 })?;
                 let mut sent = port.send.send_to(bytes.bytes(), None);
@@ -597,12 +621,12 @@ fn wait_until_up(names: &[String]) -> Result<(), EngineError> {
 /// Opens the other ends, in the calling thread's namespace.
 fn open_ports(config: &NetNsConfig, sink: Option<&OwnedFd>) -> Result<Vec<Port>, EngineError> {
     let mut text = String::new();
-    for device in config.devices.iter().filter(|device| has_peer(device)) {
+    for device in config.devices.iter().filter(|device| has_peer(config, device)) {
         text.push_str(&format!("link set {} mtu 9200 up\n", peer_name(device.ifindex)));
     }
     tool("ip", &["-batch", "-"], &text, &[])?;
     let mut ports = Vec::new();
-    for device in config.devices.iter().filter(|device| has_peer(device)) {
+    for device in config.devices.iter().filter(|device| has_peer(config, device)) {
         let name = peer_name(device.ifindex);
         let index = nix::net::if_::if_nametoindex(name.as_str())
             .map_err(|errno| failed(format!("{name}: {errno}")))?;
