@@ -17,10 +17,16 @@ use pktwalk_scenario::model::ModelEngine;
 /// Marks, translates, and lets little through.
 const RULES: &[u8] = b"*mangle\n\
 :PREROUTING ACCEPT [0:0]\n\
+:INPUT ACCEPT [0:0]\n\
+:FORWARD ACCEPT [0:0]\n\
+:OUTPUT ACCEPT [0:0]\n\
+:POSTROUTING ACCEPT [0:0]\n\
 -A PREROUTING -j MARK --set-xmark 0x10/0x10\n\
 COMMIT\n\
 *nat\n\
 :PREROUTING ACCEPT [0:0]\n\
+:INPUT ACCEPT [0:0]\n\
+:OUTPUT ACCEPT [0:0]\n\
 :POSTROUTING ACCEPT [0:0]\n\
 :svc - [0:0]\n\
 -A PREROUTING -d 10.96.0.1/32 -j svc\n\
@@ -28,7 +34,9 @@ COMMIT\n\
 -A svc -p udp -m udp --dport 53 -j DNAT --to-destination 10.0.2.2:5353\n\
 COMMIT\n\
 *filter\n\
+:INPUT ACCEPT [0:0]\n\
 :FORWARD DROP [0:0]\n\
+:OUTPUT ACCEPT [0:0]\n\
 :allow - [0:0]\n\
 -A FORWARD -p tcp -j REJECT --reject-with icmp-port-unreachable\n\
 -A FORWARD -j allow\n\
