@@ -105,7 +105,7 @@ impl Bundle {
 }
 
 /// The files that are read, at the top of a bundle and in each `netns/NAME/`.
-pub(crate) const FILES: [&str; 30] = [
+pub(crate) const FILES: [&str; 31] = [
     "node.yaml",
     "ip-link.json",
     "ip-addr.json",
@@ -132,6 +132,7 @@ pub(crate) const FILES: [&str; 30] = [
     "proc-net-raw",
     "proc-net-icmp",
     "tc.json",
+    "tc-filter.json",
     "bpf-net.json",
     "xfrm",
     "ipvs",
@@ -155,7 +156,7 @@ const MAY_BE_EMPTY: [&str; 11] = [
 
 /// Files of which no part may be lost: what is lost could be what decides about a packet. (Of rules and sets, lines are told apart; what is lost of
 /// settings, sockets and connections is an assumption that is printed.)
-const MUST_BE_WHOLE: [&str; 11] = [
+const MUST_BE_WHOLE: [&str; 12] = [
     "ip-link.json",
     "ip-addr.json",
     "ip-nexthop.json",
@@ -166,6 +167,7 @@ const MUST_BE_WHOLE: [&str; 11] = [
     "bridge-fdb.json",
     "nft.json",
     "tc.json",
+    "tc-filter.json",
     "bpf-net.json",
 ];
 
@@ -380,8 +382,10 @@ impl<'s, 'a> NetNsReader<'s, 'a> {
         // Whether `ss` was asked for raw sockets its output does not tell, and it knows no ping sockets.
         self.missing(!there || raw && ping, MissingState::RawSockets);
 
-        let programs = self.with("bpf-net.json", other::bpf_net);
-        let _ = self.with("tc.json", |reader, text| other::tc(reader, text, programs));
+        let _ = self.with("bpf-net.json", other::bpf_net);
+        let mut listed = other::Listed::new();
+        let _ = self.with("tc-filter.json", |reader, text| listed = other::tc_filters(reader, text));
+        let _ = self.with("tc.json", |reader, text| other::tc(reader, text, &listed));
         let _ = self.with("xfrm", other::xfrm);
         let _ = self.with("ipvs", other::ipvs);
         let _ = self.with("wg", other::wg);

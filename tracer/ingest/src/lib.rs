@@ -20,7 +20,7 @@
 //! | `ss` | `ss -Htulnpe` | sockets |
 //! | `proc-net-raw`, `proc-net-icmp` | `cat /proc/net/raw`, `cat /proc/net/icmp` | raw sockets, ping sockets |
 //! | `sysctl` | `sysctl -a` | settings |
-//! | `tc.json`, `bpf-net.json`, `xfrm`, `ipvs`, `wg` | `tc -j qdisc`, `bpftool -j net`, `ip xfrm policy`, `ipvsadm -Sn`, `wg show all dump` | named as not modelled |
+//! | `tc.json`, `tc-filter.json`, `bpf-net.json`, `xfrm`, `ipvs`, `wg` | `tc -j qdisc`, `tc -j filter` of each device and hook, `bpftool -j net`, `ip xfrm policy`, `ipvsadm -Sn`, `wg show all dump` | named as not modelled |
 //! | `netns/NAME/` | the same files, of another namespace of the node | |
 
 mod bundle;

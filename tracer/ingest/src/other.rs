@@ -8,8 +8,47 @@ use pktwalk_linux::hook::{Family, TableName};
 use crate::json;
 use crate::reader::Reader;
 
-/// `tc -j qdisc` (and filters, if they were appended). With `programs`, `bpf-net.json` tells what is attached.
-pub(crate) fn tc(reader: &mut Reader<'_>, text: &[u8], programs: bool) {
+/// Devices and hooks (`ingress`, `egress`) of which all filters are known.
+pub(crate) type Listed = BTreeSet<(String, &'static str)>;
+
+/// `tc -j filter show dev DEV HOOK` of each device and hook, as `filters` of an object with `dev` and `hook`: the tool says neither where it was
+/// asked for it.
+pub(crate) fn tc_filters(reader: &mut Reader<'_>, text: &[u8]) -> Listed {
+    let mut listed = Listed::new();
+    json::objects(reader, text, |reader, object| {
+        let hook = match object.text("hook").as_deref() {
+            Some("ingress") => "ingress",
+            Some("egress") => "egress",
+            _ => return reader.error(object.line, "an entry whose hook is neither ingress nor egress"),
+        };
+        let Some(dev) = object.text("dev") else { return reader.error(object.line, "an entry without dev") };
+        if object.map.get("filters").is_none_or(|filters| !filters.is_array()) {
+            return reader.error(object.line, format!("no list 'filters' of {dev} at {hook}"));
+        }
+        // The tool says each filter twice or more: that it is there, and what it does.
+        let kinds: BTreeSet<String> = object
+            .list("filters")
+            .iter()
+            .map(|filter| {
+                filter.get("kind").and_then(json::text).unwrap_or_else(|| "of unknown kind".to_owned())
+            })
+            .collect();
+        for kind in kinds {
+            let point = if hook == "egress" {
+                UnmodelledPoint::Tx(dev.clone())
+            } else {
+                UnmodelledPoint::Rx(dev.clone())
+            };
+            reader.unmodelled(object.line, format!("TC filter {kind} at {hook} on {dev}"), point);
+        }
+        listed.insert((dev, hook));
+    });
+    listed
+}
+
+/// `tc -j qdisc` (and filters, if they were appended). `bpf-net.json` tells of programs only: a qdisc that filters hang on is without any where
+/// `listed` says so.
+pub(crate) fn tc(reader: &mut Reader<'_>, text: &[u8], listed: &Listed) {
     json::objects(reader, text, |reader, object| {
         let Some(kind) = object.text("kind") else {
             reader.error(object.line, "an entry without kind");
@@ -34,11 +73,12 @@ pub(crate) fn tc(reader: &mut Reader<'_>, text: &[u8], programs: bool) {
             return;
         };
         match kind.as_str() {
-            "clsact" | "ingress" if programs => {}
             "clsact" | "ingress" => {
                 let what = format!("qdisc {kind} on {dev}, whose filters the bundle does not hold");
-                reader.unmodelled(object.line, what.clone(), UnmodelledPoint::Rx(dev.clone()));
-                if kind == "clsact" {
+                if !listed.contains(&(dev.clone(), "ingress")) {
+                    reader.unmodelled(object.line, what.clone(), UnmodelledPoint::Rx(dev.clone()));
+                }
+                if kind == "clsact" && !listed.contains(&(dev.clone(), "egress")) {
                     reader.unmodelled(object.line, what, UnmodelledPoint::Tx(dev));
                 }
             }

@@ -8,7 +8,9 @@ use std::path::Path;
 
 use common::{Rng, in_namespace};
 use pktwalk_ingest::{Bundle, demo_bundle, read_bundle, read_files, write_bundle};
-use pktwalk_linux::config::{DeviceKind, MissingState, NetNsConfig, NudState, RouteType, RoutingAction};
+use pktwalk_linux::config::{
+    DeviceKind, MissingState, NetNsConfig, NudState, RouteType, RoutingAction, UnmodelledPoint,
+};
 use pktwalk_linux::ids::SourceLine;
 use pktwalk_skip::skip_unprivileged;
 
@@ -325,7 +327,40 @@ fn what_is_not_modelled_is_named() {
     ] {
         assert!(named.contains(&what), "{what} is not among {named:#?}");
     }
-    assert!(named.iter().all(|what| !what.contains("clsact")), "bpf-net.json tells of its filters");
+    // bpf-net.json tells of programs, and not of any other filter.
+    assert!(named.contains(&"qdisc clsact on eth0, whose filters the bundle does not hold"), "{named:#?}");
+}
+
+#[test]
+fn filters_are_known_where_they_are_listed() {
+    let bundle = read_files("t", [
+        ("bpf-net.json", br#"[{"xdp":[],"tc":[],"flow_dissector":[]}]"#.as_slice()),
+        ("tc.json", br#"[{"kind":"clsact","dev":"eth0"},{"kind":"clsact","dev":"eth1"},{"kind":"ingress","dev":"eth2"}]"#),
+        ("tc-filter.json", br#"[
+{"dev":"eth0","hook":"ingress","filters":[]}
+,{"dev":"eth0","hook":"egress","filters":[]}
+,{"dev":"eth1","hook":"ingress","filters":[{"protocol":"ip","pref":10,"kind":"u32","chain":0},{"protocol":"ip","pref":10,"kind":"u32","chain":0,"options":{}}]}
+,{"dev":"eth2","hook":"ingress"}
+,{"dev":"eth2","hook":"sideways","filters":[]}
+]"#),
+    ])
+    .unwrap();
+    let named: Vec<_> =
+        bundle.host.config.unmodelled.iter().map(|u| (u.what.as_str(), u.point.clone())).collect();
+    let unlisted = |dev| format!("qdisc {dev}, whose filters the bundle does not hold");
+    assert_eq!(
+        named,
+        [
+            ("TC filter u32 at ingress on eth1", UnmodelledPoint::Rx("eth1".to_owned())),
+            ("what is lost of tc-filter.json, which is broken", UnmodelledPoint::Everywhere),
+            (unlisted("clsact on eth1").as_str(), UnmodelledPoint::Tx("eth1".to_owned())),
+            (unlisted("ingress on eth2").as_str(), UnmodelledPoint::Rx("eth2".to_owned())),
+        ]
+    );
+    let remarks: Vec<_> =
+        bundle.host.diagnostics.iter().map(|d| (d.source.line, d.message.as_str())).collect();
+    assert!(remarks.contains(&(5, "no list 'filters' of eth2 at ingress")), "{remarks:?}");
+    assert!(remarks.contains(&(6, "an entry whose hook is neither ingress nor egress")), "{remarks:?}");
 }
 
 /// Files by name, the demo's and, where it can be made, the real world's.
