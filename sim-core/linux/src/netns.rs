@@ -48,6 +48,8 @@ pub struct NetNsState {
     pub ct: Conntrack,
     /// What rules remember: limits, recent lists, counters of `statistic`.
     pub rules: RuleState,
+    /// What elements of sets have counted.
+    pub sets: crate::ipset::SetCounters,
     /// Virtual time in nanoseconds since the start of the run.
     pub now_ns: u64,
     /// What the walk itself remembers: learned FDB entries, ICMP rate limits.

@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use common::{Rng, in_namespace};
 use pktwalk_linux::config::NetNsConfig;
 use pktwalk_linux::ids::SetId;
-use pktwalk_linux::ipset::{self, CompiledSets, SetType};
+use pktwalk_linux::ipset::{self, CompiledSets, SetCounters, SetType};
 use pktwalk_linux::iptables::ast::{SetDir, SetMatch};
 use pktwalk_linux::skb::Skb;
 use pktwalk_packet::{EtherType, Ipv4Fields, Packet};
@@ -262,7 +262,7 @@ create list list:set\nadd list ip\n";
             ..set_match(name)
         };
         let at = config.sets.iter().position(|set| set.name == name).unwrap();
-        let matched = compiled.matches_at(SetId(at as u32), &test, &packet, 0);
+        let matched = compiled.matches_at(SetId(at as u32), &test, &packet, 0, &mut SetCounters::default());
         if name == "list" {
             assert_eq!(matched, None, "not modelled: not known");
         } else {

@@ -7,7 +7,7 @@ use super::{IpSet, SetType};
 use crate::diag::Diagnostic;
 use crate::hook::Family;
 use crate::ids::SetId;
-use crate::iptables::ast::{SetDir, SetMatch};
+use crate::iptables::ast::{CounterTest, SetDir, SetMatch};
 use crate::skb::Skb;
 
 /// Elements that one set may be expanded to; a set of more is not known.
@@ -24,8 +24,9 @@ struct CompiledSet {
     family: Family,
     /// `None` for a type whose number of parts is not known here.
     dimensions: Option<usize>,
-    /// `counters` stands on the `create` line: without it the kernel ignores `--packets-*` and `--bytes-*`.
-    counters: bool,
+    /// What its elements have counted at the start, where that is not nothing. `None` without `counters` on the `create` line: the kernel ignores
+    /// `--packets-*` and `--bytes-*` then.
+    counters: Option<FxHashMap<ElementKey, Counter>>,
     members: Members,
 }
 
@@ -42,6 +43,41 @@ enum Members {
     IpPort { mask: u32, elements: FxHashMap<u64, Expires> },
     /// A type that is not modelled, or something in it could not be read.
     Unknown,
+}
+
+/// The mask of a block (0 in types without blocks), and the key by which the element is found.
+type ElementKey = (u32, u64);
+
+/// `struct ip_set_counter`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Counter {
+    packets: u64,
+    bytes: u64,
+}
+
+/// What elements of sets with `counters` have counted by now. Those that are not in it stand as they stood at the start.
+#[derive(Clone, Debug, Default)]
+pub struct SetCounters {
+    now: FxHashMap<(SetId, ElementKey), Counter>,
+}
+
+impl SetCounters {
+    /// `ip_set_match_extensions`: the packet counts first, then the counters are compared.
+    fn passes(&mut self, at: (SetId, ElementKey), start: Counter, test: &SetMatch, skb: &Skb) -> bool {
+        let counter = self.now.entry(at).or_insert(start);
+        if !test.no_update_counters {
+            counter.packets = counter.packets.wrapping_add(1);
+            counter.bytes = counter.bytes.wrapping_add(skb.ip.total_len.into());
+        }
+        let holds = |test: Option<CounterTest>, counted: u64| match test {
+            None => true,
+            Some(CounterTest::Eq(value)) => counted == value,
+            Some(CounterTest::Ne(value)) => counted != value,
+            Some(CounterTest::Lt(value)) => counted < value,
+            Some(CounterTest::Gt(value)) => counted > value,
+        };
+        holds(test.packets, counter.packets) && holds(test.bytes, counter.bytes)
+    }
 }
 
 /// When an element ends, in nanoseconds since the start of the run. `u64::MAX` is never.
@@ -73,15 +109,28 @@ impl CompiledSets {
     }
 
     /// Whether `-m set` with these options matches, `!` included, `now_ns` after the start of the run: an element whose timeout is over does not
-    /// match (`ip_set_timeout_expired`). `None` if that cannot be known (a type that is not modelled, a counter that decides).
-    pub fn matches_at(&self, set: SetId, test: &SetMatch, skb: &Skb, now_ns: u64) -> Option<bool> {
-        let set = self.sets.get(set.index())?;
-        set.test(test, skb, now_ns).map(|matched| matched != test.not)
+    /// match (`ip_set_timeout_expired`). Elements that are looked at count the packet. `None` if it cannot be known (a type that is not modelled).
+    pub fn matches_at(
+        &self,
+        id: SetId,
+        test: &SetMatch,
+        skb: &Skb,
+        now_ns: u64,
+        counted: &mut SetCounters,
+    ) -> Option<bool> {
+        let set = self.sets.get(id.index())?;
+        let mut passes = |key: ElementKey| {
+            set.counters.as_ref().is_none_or(|starts| {
+                counted.passes((id, key), starts.get(&key).copied().unwrap_or_default(), test, skb)
+            })
+        };
+        set.test(test, skb, now_ns, &mut passes).map(|matched| matched != test.not)
     }
 }
 
 impl CompiledSet {
     fn compile(set: &IpSet, diagnostics: &mut Vec<Diagnostic>) -> CompiledSet {
+        let mut starts = FxHashMap::default();
         CompiledSet {
             family: match set.set_type.name() {
                 // These have no family of their own (`NFPROTO_UNSPEC`): they take every packet.
@@ -89,13 +138,19 @@ impl CompiledSet {
                 _ => set.family,
             },
             dimensions: set.set_type.dimensions(),
-            counters: set.has_option("counters"),
-            members: Members::compile(set, diagnostics),
+            members: Members::compile(set, diagnostics, &mut starts),
+            counters: set.has_option("counters").then_some(starts),
         }
     }
 
-    /// `ip_set_test`.
-    fn test(&self, test: &SetMatch, skb: &Skb, now_ns: u64) -> Option<bool> {
+    /// `ip_set_test`. `passes` counts the packet at an element and tells whether its counters let it match.
+    fn test(
+        &self,
+        test: &SetMatch,
+        skb: &Skb,
+        now_ns: u64,
+        passes: &mut dyn FnMut(ElementKey) -> bool,
+    ) -> Option<bool> {
         if self.family != Family::V4 || self.dimensions.is_some_and(|dimensions| test.dirs.len() < dimensions)
         {
             return Some(false);
@@ -106,17 +161,18 @@ impl CompiledSet {
             Members::Ip { mask, elements } => {
                 let addr = address(test, 0, skb)? & mask;
                 match elements.get(&addr) {
-                    Some(&expires) if addr != 0 && expires > now_ns => Found::Yes,
+                    Some(&expires) if addr != 0 && expires > now_ns && passes((0, addr.into())) => Found::Yes,
                     _ => Found::No,
                 }
             }
-            Members::Net(levels) => self.test_net(levels, test, skb, now_ns)?,
+            Members::Net(levels) => self.test_net(levels, test, skb, now_ns, passes)?,
             Members::IpPort { mask, elements } => {
                 let addr = address(test, 0, skb)? & mask;
                 match port(skb, *test.dirs.get(1)?) {
                     Port::Known(protocol, port) if addr != 0 => {
-                        match elements.get(&ip_port_key(addr, protocol, port)) {
-                            Some(&expires) if expires > now_ns => Found::Yes,
+                        let key = ip_port_key(addr, protocol, port);
+                        match elements.get(&key) {
+                            Some(&expires) if expires > now_ns && passes((0, key)) => Found::Yes,
                             _ => Found::No,
                         }
                     }
@@ -125,10 +181,6 @@ impl CompiledSet {
                 }
             }
         };
-        // A counter that was given decides of an element that was found, and what it has counted by now is not followed.
-        if found != Found::No && self.asks_counters(test) {
-            return None;
-        }
         Some(match found {
             Found::Yes => !(test.return_nomatch && matches!(self.members, Members::Net(_))),
             Found::Nomatch => test.return_nomatch,
@@ -136,22 +188,21 @@ impl CompiledSet {
         })
     }
 
-    fn asks_counters(&self, test: &SetMatch) -> bool {
-        self.counters && (test.packets.is_some() || test.bytes.is_some())
-    }
-
-    /// `mtype_test_cidrs`: prefix lengths in use, most specific first; an element that is over lets a wider one answer.
+    /// `mtype_test_cidrs`: prefix lengths in use, most specific first; an element that is over, or whose
+    /// counters do not fit, lets a wider one answer.
     fn test_net(
         &self,
         levels: &[(u32, FxHashMap<u32, NetElement>)],
         test: &SetMatch,
         skb: &Skb,
         now_ns: u64,
+        passes: &mut dyn FnMut(ElementKey) -> bool,
     ) -> Option<Found> {
         let addr = address(test, 0, skb)?;
         for (mask, elements) in levels {
             if let Some(element) = elements.get(&(addr & mask))
                 && element.expires > now_ns
+                && passes((*mask, (addr & mask).into()))
             {
                 return Some(if element.nomatch { Found::Nomatch } else { Found::Yes });
             }
@@ -206,7 +257,12 @@ fn port(skb: &Skb, dir: SetDir) -> Port {
 }
 
 impl Members {
-    fn compile(set: &IpSet, diagnostics: &mut Vec<Diagnostic>) -> Members {
+    /// What elements have counted goes to `starts`.
+    fn compile(
+        set: &IpSet,
+        diagnostics: &mut Vec<Diagnostic>,
+        starts: &mut FxHashMap<ElementKey, Counter>,
+    ) -> Members {
         if set.entries.is_empty() {
             return Members::Empty;
         }
@@ -217,14 +273,18 @@ impl Members {
             diagnostics.push(Diagnostic::error(set.source, format!("set {}: {problem}", set.name)));
             return Members::Unknown;
         }
-        match Members::expand(set, diagnostics) {
+        match Members::expand(set, diagnostics, starts) {
             Some(members) => members,
             None => Members::Unknown,
         }
     }
 
     /// `None`, with a diagnostic, if something in the set cannot be read.
-    fn expand(set: &IpSet, diagnostics: &mut Vec<Diagnostic>) -> Option<Members> {
+    fn expand(
+        set: &IpSet,
+        diagnostics: &mut Vec<Diagnostic>,
+        starts: &mut FxHashMap<ElementKey, Counter>,
+    ) -> Option<Members> {
         let mask = element::set_mask(set);
         let max = set.option("maxelem").and_then(|n| n.parse().ok()).unwrap_or(65_536).min(MAX_ELEMENTS);
         let mut ips = FxHashMap::default();
@@ -239,7 +299,7 @@ impl Members {
                     format!("set {}: {message}; a match on the set cannot be known", set.name),
                 )
             };
-            let (element, expires) = match read(set, entry) {
+            let (element, expires, counter) = match read(set, entry) {
                 Ok(read) => read,
                 Err(message) => {
                     diagnostics.push(problem(message));
@@ -253,19 +313,28 @@ impl Members {
                 return None;
             }
             let nomatch = entry.options.iter().any(|(name, _)| name == "nomatch");
+            let mut start = |key: ElementKey| {
+                if counter != Counter::default() {
+                    starts.insert(key, counter);
+                }
+            };
             for one in Expand::new(element, mask) {
                 match one {
                     // Refused by the kernel: a null-valued element.
                     One::Ip(0) | One::IpPort(0, ..) => {}
                     One::Ip(addr) => {
                         ips.insert(addr, expires);
+                        start((0, addr.into()));
                     }
                     One::IpPort(addr, protocol, port) => {
-                        ports.insert(ip_port_key(addr, protocol, port), expires);
+                        let key = ip_port_key(addr, protocol, port);
+                        ports.insert(key, expires);
+                        start((0, key));
                     }
                     One::Net(base, len) => {
                         if let Some(level) = nets.get_mut(usize::from(len)) {
                             level.insert(base, NetElement { nomatch, expires });
+                            start((element::mask(len), base.into()));
                         }
                     }
                 }
@@ -299,8 +368,8 @@ impl Members {
     }
 }
 
-/// An entry's element and the time of its end.
-fn read(set: &IpSet, entry: &super::SetEntry) -> Result<(Element, Expires), String> {
+/// An entry's element, the time of its end, and what it has counted.
+fn read(set: &IpSet, entry: &super::SetEntry) -> Result<(Element, Expires, Counter), String> {
     let element = element::parse(&set.set_type, &entry.element)?;
     let value = |name: &str| entry.options.iter().find(|(n, _)| n == name).and_then(|(_, v)| v.as_deref());
     // An element without its own takes the set's (`timeout 0`, in either place: never).
@@ -308,5 +377,10 @@ fn read(set: &IpSet, entry: &super::SetEntry) -> Result<(Element, Expires), Stri
         None => 0,
         Some(text) => text.parse::<u32>().map_err(|_| format!("timeout '{text}' is no number"))?,
     };
-    Ok((element, if seconds == 0 { u64::MAX } else { u64::from(seconds) * 1_000_000_000 }))
+    let number = |name: &str| match value(name) {
+        None => Ok(0),
+        Some(text) => text.parse::<u64>().map_err(|_| format!("{name} '{text}' is no number")),
+    };
+    let counter = Counter { packets: number("packets")?, bytes: number("bytes")? };
+    Ok((element, if seconds == 0 { u64::MAX } else { u64::from(seconds) * 1_000_000_000 }, counter))
 }

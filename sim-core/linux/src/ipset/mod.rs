@@ -3,7 +3,7 @@
 //! Modelled in full: `hash:ip`, `hash:net` and `hash:ip,port` of family inet. Every other type is parsed, kept and printed back; a match on one
 //! cannot be known, unless the set is empty, of the wrong family, or has more dimensions than the match has flags.
 //!
-//! Left out: counters change as packets pass, and that is not followed, so a match that asks for them is not known once an element is found.
+//! Counters go on from what the dump says: every packet that is held against an element counts there.
 //! Timeouts count from the start of the run (a dump is as old as the run).
 
 mod compiled;
@@ -16,7 +16,7 @@ mod text;
 use crate::hook::Family;
 use crate::ids::SourceLine;
 
-pub use compiled::CompiledSets;
+pub use compiled::{CompiledSets, SetCounters};
 pub use text::{parse, print};
 
 /// One set, as saved.

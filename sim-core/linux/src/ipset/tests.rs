@@ -50,7 +50,7 @@ const SRC: [SetDir; 2] = [SetDir::Src, SetDir::Src];
 #[test]
 fn fragments_and_cut_packets() {
     let (sets, _) = compile("create a hash:ip,port\nadd a 10.0.0.1,udp:53\nadd a 10.0.0.1,gre:0\n");
-    let matches = |skb: &Skb| sets.matches_at(SetId(0), &test(&SRC), skb, 0);
+    let matches = |skb: &Skb| sets.matches_at(SetId(0), &test(&SRC), skb, 0, &mut SetCounters::default());
     assert_eq!(matches(&skb(17, 0x2000, &udp(53))), Some(true), "a first fragment has its ports");
     assert_eq!(matches(&skb(17, 1, &udp(53))), Some(false), "a later one has none");
     assert_eq!(matches(&skb(47, 1, &[])), Some(true), "a protocol without ports has none to miss");
@@ -67,33 +67,59 @@ fn elements_end_with_their_time() {
         "create a hash:net timeout 9\nadd a 10.0.0.0/8 timeout 0\nadd a 10.0.0.1 timeout 2 nomatch\n",
     );
     assert_eq!(diagnostics, []);
-    let at =
-        |seconds: u64| sets.matches_at(SetId(0), &test(&SRC), &skb(17, 0, &udp(1)), seconds * 1_000_000_000);
+    let at = |seconds: u64| {
+        sets.matches_at(
+            SetId(0),
+            &test(&SRC),
+            &skb(17, 0, &udp(1)),
+            seconds * 1_000_000_000,
+            &mut SetCounters::default(),
+        )
+    };
     assert_eq!((at(0), at(1)), (Some(false), Some(false)));
     assert_eq!(at(2), Some(true), "what is over lets the wider one answer");
+}
+
+#[test]
+fn counters_go_on_from_what_was_saved() {
+    let packet = skb(17, 0, &udp(1));
+    let (sets, diagnostics) = compile("create c hash:ip counters\nadd c 10.0.0.1 packets 2 bytes 100\n");
+    assert_eq!(diagnostics, []);
+    let mut counted = SetCounters::default();
+    let over = SetMatch { packets: Some(CounterTest::Gt(3)), ..test(&SRC) };
+    let looks = SetMatch { no_update_counters: true, ..over.clone() };
+    let other = SetMatch { dirs: vec![SetDir::Dst], ..over.clone() };
+    let matched = [&over, &looks, &other, &over, &looks]
+        .map(|test| sets.matches_at(SetId(0), test, &packet, 0, &mut counted));
+    assert_eq!(matched, [false, false, false, true, true].map(Some));
 }
 
 #[test]
 fn what_cannot_be_known_is_none() {
     let packet = skb(17, 0, &udp(1));
     let (sets, _) = compile(
-        "create c hash:ip counters\nadd c 10.0.0.1\n\
+        "create c hash:ip counters\nadd c 10.0.0.1 packets some\n\
          create m hash:ip,mark\nadd m 10.0.0.1,0x1\n\
          create e hash:ip,mark\n\
          create w hash:what\n",
     );
-    let counted = SetMatch { packets: Some(CounterTest::Gt(3)), ..test(&SRC) };
-    assert_eq!(sets.matches_at(SetId(0), &counted, &packet, 0), None);
-    let other = SetMatch { dirs: vec![SetDir::Dst], ..counted };
+    assert_eq!(sets.matches_at(SetId(0), &test(&SRC), &packet, 0, &mut SetCounters::default()), None);
+    assert_eq!(sets.matches_at(SetId(1), &test(&SRC), &packet, 0, &mut SetCounters::default()), None);
     assert_eq!(
-        sets.matches_at(SetId(0), &other, &packet, 0),
+        sets.matches_at(SetId(1), &test(&SRC[..1]), &packet, 0, &mut SetCounters::default()),
         Some(false),
-        "no element, so no counter decides"
+        "too few flags"
     );
-    assert_eq!(sets.matches_at(SetId(1), &test(&SRC), &packet, 0), None);
-    assert_eq!(sets.matches_at(SetId(1), &test(&SRC[..1]), &packet, 0), Some(false), "too few flags");
-    assert_eq!(sets.matches_at(SetId(2), &test(&SRC), &packet, 0), Some(false), "nothing is in it");
-    assert_eq!(sets.matches_at(SetId(9), &test(&SRC), &packet, 0), None, "no such set");
+    assert_eq!(
+        sets.matches_at(SetId(2), &test(&SRC), &packet, 0, &mut SetCounters::default()),
+        Some(false),
+        "nothing is in it"
+    );
+    assert_eq!(
+        sets.matches_at(SetId(9), &test(&SRC), &packet, 0, &mut SetCounters::default()),
+        None,
+        "no such set"
+    );
 }
 
 #[test]
@@ -106,8 +132,14 @@ fn what_cannot_be_read_is_said_and_makes_the_set_unknown() {
     assert!(diagnostics.iter().all(|d| d.source.file == 4));
     assert_eq!(sets.len(), 2);
     let (compiled, _) = compile(text);
-    assert_eq!(compiled.matches_at(SetId(0), &test(&SRC), &skb(17, 0, &udp(1)), 0), None);
-    assert_eq!(compiled.matches_at(SetId(1), &test(&SRC), &skb(17, 0, &udp(1)), 0), None);
+    assert_eq!(
+        compiled.matches_at(SetId(0), &test(&SRC), &skb(17, 0, &udp(1)), 0, &mut SetCounters::default()),
+        None
+    );
+    assert_eq!(
+        compiled.matches_at(SetId(1), &test(&SRC), &skb(17, 0, &udp(1)), 0, &mut SetCounters::default()),
+        None
+    );
 }
 
 #[test]
@@ -118,7 +150,10 @@ fn more_elements_than_the_set_holds() {
     ] {
         let (sets, diagnostics) = compile(text);
         assert_eq!(diagnostics.len(), 1, "{text}");
-        assert_eq!(sets.matches_at(SetId(0), &test(&SRC), &skb(17, 0, &udp(1)), 0), None);
+        assert_eq!(
+            sets.matches_at(SetId(0), &test(&SRC), &skb(17, 0, &udp(1)), 0, &mut SetCounters::default()),
+            None
+        );
     }
 }
 

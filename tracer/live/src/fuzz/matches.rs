@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use pktwalk_linux::hook::{Hook, TableName};
 use pktwalk_linux::ipset::{IpSet, SetType};
 use pktwalk_linux::iptables::ast::{
-    AddrTypeSet, AddrtypeMatch, ConntrackMatch, CtStateSet, DevPattern, IcmpMatch, IpMatch, IprangeMatch,
-    LimitMatch, MarkMask, Match, MultiportEntry, MultiportKind, MultiportMatch, Neg, OwnerMatch,
-    PhysdevMatch, PktType, PortRange, RpfilterMatch, SetDir, SetMatch, StatisticMatch, TcpFlags, TcpMatch,
-    UdpMatch,
+    AddrTypeSet, AddrtypeMatch, ConntrackMatch, CounterTest, CtStateSet, DevPattern, IcmpMatch, IpMatch,
+    IprangeMatch, LimitMatch, MarkMask, Match, MultiportEntry, MultiportKind, MultiportMatch, Neg,
+    OwnerMatch, PhysdevMatch, PktType, PortRange, RpfilterMatch, SetDir, SetMatch, StatisticMatch, TcpFlags,
+    TcpMatch, UdpMatch,
 };
 
 use super::pools::{self, CLIENT_PORTS, MARKS, MASKS, NEAR_MAC, SERVICE_PORTS, peer_mac};
@@ -305,6 +305,7 @@ fn set(rng: &mut Rng, sets: &[IpSet]) -> Option<Match> {
         return None;
     }
     let set = rng.pick(sets);
+    let counters = set.has_option("counters");
     let dimensions = match set.set_type {
         SetType::HashIpPort => 2,
         SetType::HashIp | SetType::HashNet | SetType::Unmodelled(_) => 1,
@@ -321,11 +322,22 @@ fn set(rng: &mut Rng, sets: &[IpSet]) -> Option<Match> {
         name: set.name.clone(),
         dirs,
         return_nomatch: set.set_type == SetType::HashNet && rng.chance(10),
-        no_update_counters: false,
-        no_update_subcounters: false,
-        packets: None,
-        bytes: None,
+        no_update_counters: counters && rng.chance(25),
+        no_update_subcounters: counters && rng.chance(10),
+        packets: rng.maybe(if counters { 40 } else { 2 }, |rng| counter(rng, 6)),
+        bytes: rng.maybe(if counters { 25 } else { 2 }, |rng| counter(rng, 400)),
     })))
+}
+
+/// A test that a counter which starts low may pass or fail.
+fn counter(rng: &mut Rng, most: usize) -> CounterTest {
+    let value = rng.below(most) as u64;
+    match rng.below(4) {
+        0 => CounterTest::Eq(value),
+        1 => CounterTest::Ne(value),
+        2 => CounterTest::Lt(value),
+        _ => CounterTest::Gt(value),
+    }
 }
 
 fn owner(rng: &mut Rng, place: Place) -> Option<Match> {

@@ -216,6 +216,7 @@ fn sets(rng: &mut Rng) -> Vec<IpSet> {
 
 fn set(rng: &mut Rng, number: u32) -> IpSet {
     let set_type = rng.pick(&[SetType::HashIp, SetType::HashNet, SetType::HashIpPort]).clone();
+    let counters = rng.chance(40);
     let mut entries: Vec<SetEntry> = Vec::new();
     for _ in 0..rng.between(0, 6) {
         let addr = pools::addr(rng);
@@ -241,15 +242,23 @@ fn set(rng: &mut Rng, number: u32) -> IpSet {
                 }
             }
         };
+        if counters && rng.chance(40) {
+            for name in ["packets", "bytes"] {
+                options.push((name.to_owned(), Some(rng.below(200).to_string())));
+            }
+        }
         if entries.iter().all(|entry| entry.element != element) {
             entries.push(SetEntry { element, options, source: SourceLine::default() });
         }
     }
-    let options = vec![
+    let mut options = vec![
         ("family".to_owned(), Some("inet".to_owned())),
         ("hashsize".to_owned(), Some("1024".to_owned())),
         ("maxelem".to_owned(), Some("65536".to_owned())),
     ];
+    if counters {
+        options.push(("counters".to_owned(), None));
+    }
     IpSet {
         name: format!("set{number}"),
         set_type,

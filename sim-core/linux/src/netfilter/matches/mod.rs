@@ -118,10 +118,13 @@ pub(super) fn run<S: Sink>(
             None => Outcome::Unknown,
         },
         Matcher::Set { index } => match program.sets.get(index as usize) {
-            Some((Some(set), test)) => match cx.ns.sets.matches_at(*set, test, skb, cx.state.now_ns) {
-                Some(holds) => holds.into(),
-                None => Outcome::Because(Because::Set { rule, set: Some(*set) }),
-            },
+            Some((Some(set), test)) => {
+                let (now_ns, counted) = (cx.state.now_ns, &mut cx.state.sets);
+                match cx.ns.sets.matches_at(*set, test, skb, now_ns, counted) {
+                    Some(holds) => holds.into(),
+                    None => Outcome::Because(Because::Set { rule, set: Some(*set) }),
+                }
+            }
             Some((None, _)) | None => Outcome::Because(Because::Set { rule, set: None }),
         },
         Matcher::Owner(index) => match program.owner.get(index as usize) {
