@@ -251,11 +251,18 @@ fn raw_and_ping_sockets_are_an_assumption() {
 
 #[test]
 fn listening_sockets_take_every_segment() {
-    let ss = "tcp LISTEN 0 128 0.0.0.0:80 0.0.0.0:* ino:1 sk:1 <->\n";
+    let ss = "tcp LISTEN 0 128 0.0.0.0:80 0.0.0.0:* ino:1 sk:1 <->\n\
+              tcp ESTAB 0 0 192.168.50.1:9 192.168.50.9:9 ino:2 sk:2 <->\n";
     let mut run = Run::new(plain(&[("ss", ss)]));
-    // The kernel answers this one with a RST: it is of no connection.
-    let end = run.rx("eth0", &format!("tcp {FAR}:40000 > {NODE}:80 flags=A seq=1 ack=2"));
-    assert_eq!((end.disposition, run.packets.len()), (Disposition::Delivered, 1));
+    let mut send =
+        |flags: &str| run.rx("eth0", &format!("tcp {FAR}:40000 > {NODE}:80 flags={flags} seq=1 ack=2"));
+    assert_eq!(send("A").code, Some(DropCode::NotConnected));
+    assert_eq!(send("S").disposition, Disposition::Delivered);
+    // The kernel would hold its sequence number against what it sent, and answer this one with a RST.
+    assert_eq!(send("A").disposition, Disposition::Delivered);
+    assert_eq!(send("R").disposition, Disposition::Delivered);
+    // The connection is reset, which is not followed.
+    assert_eq!(send("A").disposition, Disposition::Delivered);
 }
 
 #[test]

@@ -300,3 +300,58 @@ fn what_chance_decided_of_a_copy_is_told_from_its_original() {
         Case { name: "chance".to_owned(), config, sends: (1..=16).map(to_all).collect(), ..Case::default() };
     assert_eq!(differences(&case).0, []);
 }
+
+#[test]
+fn listeners_answer_or_drop_what_begins_no_connection() {
+    if skip_unprivileged("listeners_answer_or_drop_what_begins_no_connection") {
+        return;
+    }
+    let listens = |port, dev: Option<&str>| Socket {
+        protocol: 6,
+        local: [0, 0, 0, 0].into(),
+        port,
+        remote: None,
+        dev: dev.map(str::to_owned),
+        v6_only: false,
+        listening: true,
+        owner: None,
+        uid: None,
+    };
+    let mut config = open();
+    // By the routes the answer would leave by the other device.
+    config.routes.push(Route::new("10.3.0.0/24".parse().expect("a net"), None, Some("right")));
+    config.sockets = Some(vec![listens(80, None), listens(81, Some("left"))]);
+    let kinds = ["A", "R", "RA", "F", "FA", "SF", "SR", "SA", "SRA", "SFA", "P", "PA", "U", "FPU"];
+    let mut sends: Vec<CaseSend> = kinds
+        .iter()
+        .enumerate()
+        .map(|(at, flags)| {
+            send(
+                &format!("tcp 10.0.1.2:{} > 10.0.1.1:80 flags={flags} seq=7 ack=9 ipid=1", 40_000 + at),
+                "left",
+            )
+        })
+        .collect();
+    let alone = sends.len();
+    // A connection begins: what follows is of it. Then another port of the same host, and another host.
+    for text in [
+        "tcp 10.0.1.2:50000 > 10.0.1.1:80 flags=S seq=7 ipid=1",
+        "tcp 10.0.1.2:50000 > 10.0.1.1:80 flags=A seq=8 ack=9 ipid=1",
+        "tcp 10.0.1.2:50000 > 10.0.1.1:80 flags=FA seq=8 ack=9 ipid=1",
+        "tcp 10.0.1.2:50001 > 10.0.1.1:80 flags=A seq=8 ack=9 ipid=1",
+        "tcp 10.0.1.3:50000 > 10.0.1.1:80 flags=A seq=8 ack=9 ipid=1",
+        "tcp 10.3.0.3:50000 > 10.0.1.1:81 flags=A seq=8 ack=9 ipid=1",
+    ] {
+        sends.push(send(text, "left"));
+    }
+    let case = Case { name: "listening".to_owned(), config, sends, ..Case::default() };
+    let (differences, kernel) = differences(&case);
+    assert_eq!(differences, []);
+    let reasons: Vec<_> =
+        kernel.run.sends.iter().map(|send| send.packets[0].kernel_reason.as_deref()).collect();
+    for (flags, reason) in kinds.iter().zip(&reasons[..alone]) {
+        let wanted = if !flags.contains('A') && flags.contains('R') { "TCP_RESET" } else { "TCP_FLAGS" };
+        assert_eq!(*reason, Some(wanted), "{flags}");
+    }
+    assert_eq!(reasons[alone..alone + 4], [None, None, None, Some("TCP_FLAGS")]);
+}

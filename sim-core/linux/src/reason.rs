@@ -160,6 +160,10 @@ drop_codes! {
     LinkBroadcastForward = "LINK_BROADCAST_FORWARD", "NOT_SPECIFIED";
     /// Nothing listens on the port.
     NoSocket = "NO_SOCKET", "NO_SOCKET";
+    /// A segment for a listening socket that neither begins a connection nor is of one.
+    NotConnected = "NOT_CONNECTED", "TCP_FLAGS";
+    /// A RST for a listening socket, of no connection.
+    ResetOfNothing = "RESET_OF_NOTHING", "TCP_RESET";
     /// Nothing listens on the UDP port that a broadcast or multicast is for; nobody is told.
     NoSocketBroadcast = "NO_SOCKET_BROADCAST", "NOT_SPECIFIED";
     /// An echo reply that no process waits for.

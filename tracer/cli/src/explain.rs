@@ -54,6 +54,8 @@ const PAGES: &[(&str, &str)] = &[
     ("UNICAST_IN_L2_MULTICAST", include_str!("../../../docs/reasons/UNICAST_IN_L2_MULTICAST.md")),
     ("NO_MULTICAST_MEMBER", include_str!("../../../docs/reasons/NO_MULTICAST_MEMBER.md")),
     ("LINK_BROADCAST_FORWARD", include_str!("../../../docs/reasons/LINK_BROADCAST_FORWARD.md")),
+    ("NOT_CONNECTED", include_str!("../../../docs/reasons/NOT_CONNECTED.md")),
+    ("RESET_OF_NOTHING", include_str!("../../../docs/reasons/RESET_OF_NOTHING.md")),
     ("NO_SOCKET", include_str!("../../../docs/reasons/NO_SOCKET.md")),
     ("NO_PROTOCOL", include_str!("../../../docs/reasons/NO_PROTOCOL.md")),
     ("TCP_CHECKSUM", include_str!("../../../docs/reasons/TCP_CHECKSUM.md")),

@@ -186,8 +186,13 @@ fn sets_are_what_the_kernel_makes_of_them() {
         let mut found = 0;
         for ((number, addr, protocol, port, text), answer) in tests.iter().zip(answers) {
             let set = &config.sets[*number as usize];
-            let matched =
-                compiled.matches_at(SetId(*number), &set_match(&set.name), &skb(*addr, *protocol, *port), 0);
+            let matched = compiled.matches_at(
+                SetId(*number),
+                &set_match(&set.name),
+                &skb(*addr, *protocol, *port),
+                0,
+                &mut SetCounters::default(),
+            );
             assert_eq!(
                 matched,
                 Some(answer == "1"),

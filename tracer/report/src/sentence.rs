@@ -272,6 +272,8 @@ fn area(code: DropCode) -> &'static str {
         DropCode::MulticastTtl | DropCode::MessageTooLong => "sending",
         DropCode::TtlExpired | DropCode::FragNeeded | DropCode::LinkBroadcastForward => "forwarding",
         DropCode::NoSocket
+        | DropCode::NotConnected
+        | DropCode::ResetOfNothing
         | DropCode::NoSocketBroadcast
         | DropCode::NoPingSocket
         | DropCode::TcpLinkBroadcast
@@ -410,6 +412,11 @@ fn freed(code: DropCode, end: &End, packet: &PacketTrace, names: &dyn Names) -> 
         }
         DropCode::NoCarrier => "the output device has no carrier".to_owned(),
         DropCode::VethMtu => format!("it is larger than the MTU of {} allows", in_dev()),
+        DropCode::NotConnected => {
+            let to = flow.as_ref().map(Flow::to).unwrap_or_default();
+            format!("it is of no connection, and begins none with the socket that listens on TCP {to}")
+        }
+        DropCode::ResetOfNothing => "it resets, and is of no connection".to_owned(),
         DropCode::NoSocketBroadcast => "nothing listens on the UDP port of this broadcast".to_owned(),
         DropCode::NoPingSocket => "no process here waits for this echo reply".to_owned(),
         DropCode::ShortTransportHeader => "it ends before the header of its protocol is whole".to_owned(),

@@ -135,7 +135,10 @@ fn tcp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next 
     }
     let Some(sockets) = sockets(cx.ns, TCP, tcp.dport) else { return assumed(cx, skb, tcp.dport) };
     if let Some(found) = socket::tcp(sockets, &arrival(skb, dev, tcp.sport, tcp.dport)) {
-        return taken(cx, skb, tcp.dport, Some(found));
+        return match sockets.iter().find(|socket| socket.index == found && socket.listening) {
+            Some(&SocketKey { dev, .. }) => listener(cx, skb, &tcp, found, dev.flatten()),
+            None => taken(cx, skb, tcp.dport, Some(found)),
+        };
     }
     if may_listen(cx.ns, TCP, tcp.dport) {
         return assumed(cx, skb, tcp.dport);
@@ -144,11 +147,33 @@ fn tcp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next 
         none_connected(cx, skb, tcp.dport);
     }
     let (code, locus) = (DropCode::NoSocket, Locus::Subsystem(FUNCTION));
-    Next::End(if reject::no_socket(cx, skb, &tcp) {
+    Next::End(if reject::no_socket(cx, skb, &tcp, None) {
         End::rejected(code, locus)
     } else {
         End::dropped(code, locus)
     })
+}
+
+/// `tcp_v4_do_rcv` and `tcp_rcv_state_process` of a socket in LISTEN, bound to `dev`. What becomes of a connection that it let begin is not followed:
+/// the socket is taken to have every later segment of it.
+fn listener<S: Sink>(cx: &mut Cx<'_, S>, skb: &Skb, tcp: &TcpFields, index: u32, dev: Option<DevId>) -> Next {
+    use tcp_flag::{ACK, FIN, RST, SYN};
+    let connection = (skb.ip.src, tcp.sport, skb.ip.dst, tcp.dport);
+    if tcp.flags & (SYN | ACK | RST | FIN) == SYN {
+        cx.state.stack.begun.insert(connection);
+        return taken(cx, skb, tcp.dport, Some(index));
+    }
+    if cx.state.stack.begun.contains(&connection) {
+        return taken(cx, skb, tcp.dport, Some(index));
+    }
+    none_connected(cx, skb, tcp.dport);
+    if tcp.flags & ACK != 0 {
+        let (code, locus) = (DropCode::NotConnected, Locus::Subsystem("tcp_v4_do_rcv"));
+        let answered = reject::no_socket(cx, skb, tcp, Some(dev));
+        return Next::End(if answered { End::rejected(code, locus) } else { End::dropped(code, locus) });
+    }
+    let code = if tcp.flags & RST == 0 { DropCode::NotConnected } else { DropCode::ResetOfNothing };
+    drop(code, "tcp_rcv_state_process")
 }
 
 /// `__udp4_lib_rcv`.

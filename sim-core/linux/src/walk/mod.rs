@@ -27,7 +27,7 @@ mod xmit;
 use std::collections::VecDeque;
 
 use pktwalk_packet::{EtherType, Ipv4Fields, MacAddr, Packet};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use output::source_for;
 pub use rx::as_neighbour;
@@ -53,6 +53,8 @@ pub struct StackState {
     heard: FxHashMap<(DevId, u32), arp::Heard>,
     /// Rate limits of ICMP errors and redirects.
     rates: limit::Rates,
+    /// Connections whose SYN a listening socket took: addresses and ports of who asked and of who was asked.
+    begun: FxHashSet<(u32, u16, u32, u16)>,
 }
 
 /// Where a packet enters.

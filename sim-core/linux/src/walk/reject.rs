@@ -8,6 +8,7 @@ use super::{Made, Stage, icmp, options, output, skb_of};
 use crate::conntrack;
 use crate::fib::FlowKey;
 use crate::hook::Hook;
+use crate::ids::DevId;
 use crate::iptables::ast::RejectWith;
 use crate::netfilter::HookState;
 use crate::netns::Cx;
@@ -168,8 +169,14 @@ fn reset<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &Skb) -> Result<Made, 
     Ok(Made { skb: made, stage: Stage::LocalOut, steps, bridged: None })
 }
 
-/// `tcp_v4_send_reset` for a segment that no socket takes. `false` if none is sent.
-pub(super) fn no_socket<S: Sink>(cx: &mut Cx<'_, S>, skb: &Skb, tcp: &TcpFields) -> bool {
+/// `tcp_v4_send_reset` for a segment of no connection, that no socket takes, or by a listening one with the device that it is bound to. `false` if
+/// none is sent.
+pub(super) fn no_socket<S: Sink>(
+    cx: &mut Cx<'_, S>,
+    skb: &Skb,
+    tcp: &TcpFields,
+    listener: Option<Option<DevId>>,
+) -> bool {
     let not = |cx: &mut Cx<'_, S>, why| {
         cx.sink.step(skb, Step::NotAnswered { why });
         false
@@ -177,7 +184,7 @@ pub(super) fn no_socket<S: Sink>(cx: &mut Cx<'_, S>, skb: &Skb, tcp: &TcpFields)
     if tcp.flags & tcp_flag::RST != 0 {
         return not(cx, "it is a RST itself");
     }
-    if skb.dst.is_some_and(|dst| !dst.type_local) {
+    if listener.is_none() && skb.dst.is_some_and(|dst| !dst.type_local) {
         return not(cx, "no route of type local brought it here");
     }
     if options::echoed(skb) {
@@ -195,6 +202,7 @@ pub(super) fn no_socket<S: Sink>(cx: &mut Cx<'_, S>, skb: &Skb, tcp: &TcpFields)
         protocol: 6,
         sport: tcp.dport,
         dport: tcp.sport,
+        oif: listener.flatten(),
         ..FlowKey::default()
     };
     let routed = match output::lookup_answer(cx, key) {
