@@ -13,7 +13,7 @@ use crate::iptables::ast::*;
 use crate::netns::{Cx, NetNs, NetNsState};
 use crate::reason::{Because, Disposition, DropCode, End};
 use crate::skb::{Dst, Skb, SkbCt, SkbSocket};
-use crate::trace::{Recorder, RuleVerdict, Sink, Step};
+use crate::trace::{Assumption, Recorder, RuleVerdict, Sink, Step};
 
 mod targets;
 
@@ -604,6 +604,20 @@ fn statistic() {
     assert_eq!(t(nth(false, 1, 0)), [true; 6]);
     let random = |not| Match::Statistic(StatisticMatch::Random { not, threshold: 1 << 30 });
     assert_eq!((both(random(false), syn()), both(random(true), syn())), (Some(false), Some(true)));
+}
+
+#[test]
+fn a_random_statistic_says_that_it_is_left_to_chance() {
+    let choices = |threshold, drawn| {
+        let m = Match::Statistic(StatisticMatch::Random { not: false, threshold });
+        let rules = vec![rule(Target::Drop).with(m)];
+        let mut world = World::forward(Backend::Legacy, Policy::Accept, rules, vec![]);
+        world.choice = Always(drawn);
+        let (_, steps) = world.run(Hook::Forward, &mut syn());
+        steps.iter().filter(|step| matches!(step, Step::Assumed(Assumption::Choice(_)))).count()
+    };
+    assert_eq!((choices(1 << 30, 0), choices(1 << 30, 1)), (1, 1), "whether it matches or not");
+    assert_eq!((choices(0, 0), choices(1 << 31, 1)), (0, 0), "never and always are no choices");
 }
 
 #[test]

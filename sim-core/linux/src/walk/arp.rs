@@ -126,6 +126,7 @@ pub(super) fn receive<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next 
     };
     let (rule, route) = (found.rule, found.route);
     cx.sink.step(&flight.skb, Step::Route { cause: RouteCause::Input, rule, route, result });
+    output::tell_choice(cx, &flight.skb, found.chosen);
     if let Some(check) = found.check {
         cx.sink.step(&flight.skb, check);
     }
@@ -137,8 +138,13 @@ pub(super) fn receive<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next 
             if ns.sysctls.arp_filter(dev) {
                 let key = FlowKey { dst: sender, src: target, ..FlowKey::default() };
                 match output::lookup(cx, key, false) {
-                    Ok(routed) if routed.dst.dev == dev => {}
-                    Ok(_) | Err(output::NoRoute::Failed { .. }) => return ignored("arp_filter"),
+                    Ok(routed) => {
+                        output::tell_choice(cx, &flight.skb, routed.chosen);
+                        if routed.dst.dev != dev {
+                            return ignored("arp_filter");
+                        }
+                    }
+                    Err(output::NoRoute::Failed { .. }) => return ignored("arp_filter"),
                     Err(output::NoRoute::Unknown(because)) => return Next::unknown(because),
                 }
             }

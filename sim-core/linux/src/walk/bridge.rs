@@ -8,7 +8,7 @@
 use pktwalk_packet::{EtherType, MacAddr};
 
 use super::input::{Asks, Input};
-use super::{Bridged, Flight, Made, Next, Stage, input, rx, xmit};
+use super::{Bridged, Flight, Made, Next, Stage, input, output, rx, xmit};
 use crate::config::DeviceKind;
 use crate::conntrack::confirm;
 use crate::hook::Hook;
@@ -359,6 +359,7 @@ fn translated<S: Sink>(
     let tell = |cx: &mut Cx<'_, S>, flight: &Flight, result| {
         cx.sink.step(&flight.skb, Step::Route { cause: RouteCause::Input, rule, route, result });
     };
+    let chosen = found.chosen;
     let bridged_to = match found.input {
         Input::Forward(dst) if dst.dev == bridge => {
             tell(cx, flight, RouteResult::Unicast { dev: dst.dev, gateway: dst.gateway });
@@ -371,6 +372,8 @@ fn translated<S: Sink>(
             return Err(End::dropped(code, locus));
         }
     };
+    // The choice decides even where the packet goes up, to be routed once more.
+    output::tell_choice(cx, &flight.skb, chosen);
     match bridged_to {
         Some(dst) => {
             let addr = dst.gateway.unwrap_or(ip.dst);

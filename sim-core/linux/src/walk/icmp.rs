@@ -17,7 +17,7 @@ use crate::netns::Cx;
 use crate::reason::Because;
 use crate::skb::{MadeBy, Skb};
 use crate::sysctl::Sysctls;
-use crate::trace::{RouteCause, Sink, Step};
+use crate::trace::{Sink, Step};
 
 /// Destination unreachable.
 const UNREACHABLE: u8 = 3;
@@ -214,12 +214,7 @@ fn make<S: Sink>(cx: &mut Cx<'_, S>, cause: &Skb, error: Error, by: MadeBy) -> R
     if is_error(error.icmp_type) {
         conntrack::attach(&mut skb, cause);
     }
-    Ok(Made {
-        skb,
-        stage: Stage::LocalOut,
-        steps: vec![output::step(RouteCause::Output, &routed)],
-        bridged: None,
-    })
+    Ok(Made { skb, stage: Stage::LocalOut, steps: output::steps(&routed), bridged: None })
 }
 
 /// Answers an echo request that was delivered (`icmp_echo`, `icmp_reply`).
@@ -278,10 +273,5 @@ pub(super) fn echo<S: Sink>(cx: &mut Cx<'_, S>, request: &Skb, dev: DevId) {
     skb.mark = mark;
     skb.dst = Some(routed.dst);
     cx.sink.step(request, Step::Made { by });
-    cx.made.push(Made {
-        skb,
-        stage: Stage::LocalOut,
-        steps: vec![output::step(RouteCause::Output, &routed)],
-        bridged: None,
-    });
+    cx.made.push(Made { skb, stage: Stage::LocalOut, steps: output::steps(&routed), bridged: None });
 }

@@ -2,7 +2,7 @@
 
 use pktwalk_packet::Ipv4Fields;
 
-use super::icmp;
+use super::{icmp, output};
 use crate::choice::ChoicePoint;
 use crate::config::RouteType;
 use crate::fib::{self, FibError, FibResult, FlowKey, validate_source};
@@ -38,11 +38,13 @@ pub(super) struct Found {
     pub rule: Option<RoutingRuleId>,
     pub route: Option<RouteId>,
     pub check: Option<Step>,
+    /// Its next hop was one of several, left to chance.
+    pub chosen: bool,
 }
 
 impl Found {
     fn plain(input: Input) -> Found {
-        Found { input, rule: None, route: None, check: None }
+        Found { input, rule: None, route: None, check: None, chosen: false }
     }
 }
 
@@ -158,9 +160,10 @@ pub(super) fn lookup<S: Sink>(
         RouteType::Unicast => {}
         _ => return Ok(Found { input: Input::Martian(DropCode::InvalidDest), ..answer }),
     }
+    let mut answer = answer;
     if ns.fib.nexthops(found.route).len() > 1 {
         let choice = &mut *cx.choice;
-        ns.fib.select_nexthop(ns, &mut found, key, |route, total| {
+        answer.chosen = ns.fib.select_nexthop(ns, &mut found, key, |route, total| {
             choice.choose(ChoicePoint::Nexthop { route, total, answer: None })
         })?;
     }
@@ -317,7 +320,7 @@ pub(super) fn route<S: Sink>(cx: &mut Cx<'_, S>, skb: &mut Skb, dev: DevId) -> R
             return Err(End::unknown(because));
         }
     };
-    let Found { input, rule, route, check } = found;
+    let Found { input, rule, route, check, chosen } = found;
     let lo = cx.ns.loopback().unwrap_or(dev);
     let local = |broadcast| Dst {
         dev: lo,
@@ -343,6 +346,7 @@ pub(super) fn route<S: Sink>(cx: &mut Cx<'_, S>, skb: &mut Skb, dev: DevId) -> R
     };
     skb.dst = dst;
     cx.sink.step(skb, Step::Route { cause, rule, route, result });
+    output::tell_choice(cx, skb, chosen);
     if let Some(step) = check {
         cx.sink.step(skb, step);
     }

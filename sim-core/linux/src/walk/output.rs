@@ -13,7 +13,7 @@ use crate::netfilter::{HookState, HookVerdict, run_hook};
 use crate::netns::{Cx, NetNs, NetNsState};
 use crate::reason::{Because, DropCode, End, Locus};
 use crate::skb::{Dst, Skb};
-use crate::trace::{NullSink, RouteCause, RouteResult, Sink, Step};
+use crate::trace::{Assumption, NullSink, RouteCause, RouteResult, Sink, Step};
 
 /// A route of a packet made here.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,8 @@ pub(super) struct Routed {
     pub src: u32,
     pub rule: Option<RoutingRuleId>,
     pub route: Option<RouteId>,
+    /// Its next hop was one of several, left to chance.
+    pub chosen: bool,
 }
 
 /// Why there is none.
@@ -126,7 +128,8 @@ fn lookup_for<S: Sink>(
         return make(ns, &key, Some(&found), lo, owner);
     }
     let choice = &mut *cx.choice;
-    ns.fib
+    let chosen = ns
+        .fib
         .select_nexthop(ns, &mut found, &key, |route, total| {
             choice.choose(ChoicePoint::Nexthop { route, total, answer })
         })
@@ -136,7 +139,7 @@ fn lookup_for<S: Sink>(
     }
     match ns.fib.nexthop(&found) {
         Some(nexthop) if !nexthop.unmodelled => match nexthop.dev {
-            Some(dev) => make(ns, &key, Some(&found), dev, bound),
+            Some(dev) => Ok(Routed { chosen, ..make(ns, &key, Some(&found), dev, bound)? }),
             None => Err(NoRoute::Unknown(Because::Route(found.route))),
         },
         _ => Err(NoRoute::Unknown(Because::Route(found.route))),
@@ -185,6 +188,7 @@ fn make(
         src: key.src,
         rule,
         route,
+        chosen: false,
     })
 }
 
@@ -206,13 +210,36 @@ pub(super) fn ttl(ns: &NetNs, dst: Option<&Dst>) -> u8 {
 }
 
 /// The step that tells of a route.
-pub(super) fn step(cause: RouteCause, routed: &Routed) -> Step {
+fn step(cause: RouteCause, routed: &Routed) -> Step {
     let result = if routed.dst.local {
         RouteResult::Local
     } else {
         RouteResult::Unicast { dev: routed.dst.dev, gateway: routed.dst.gateway }
     };
     Step::Route { cause, rule: routed.rule, route: routed.route, result }
+}
+
+/// What tells of a choice among next hops, where one was made.
+fn choice(chosen: bool) -> Option<Step> {
+    chosen.then_some(Step::Assumed(Assumption::Choice("the next hop of a multipath route")))
+}
+
+/// The steps that tell of the route of an answer.
+pub(super) fn steps(routed: &Routed) -> Vec<Step> {
+    [step(RouteCause::Output, routed)].into_iter().chain(choice(routed.chosen)).collect()
+}
+
+/// Tells of a route that was found.
+fn tell<S: Sink>(cx: &mut Cx<'_, S>, skb: &Skb, cause: RouteCause, routed: &Routed) {
+    cx.sink.step(skb, step(cause, routed));
+    tell_choice(cx, skb, routed.chosen);
+}
+
+/// Tells of a choice among next hops, where one was made.
+pub(super) fn tell_choice<S: Sink>(cx: &mut Cx<'_, S>, skb: &Skb, chosen: bool) {
+    if let Some(step) = choice(chosen) {
+        cx.sink.step(skb, step);
+    }
 }
 
 /// Tells of a route that was not found, and how the packet ends for it.
@@ -294,7 +321,7 @@ pub(super) fn local_packet<S: Sink>(cx: &mut Cx<'_, S>, skb: &mut Skb) -> Result
     }
     put_ipv4(skb.packet.l3_mut());
     skb.dst = Some(routed.dst);
-    cx.sink.step(skb, step(RouteCause::Output, &routed));
+    tell(cx, skb, RouteCause::Output, &routed);
     let mtu = cx.ns.config.devices.get(routed.dst.dev.index()).map_or(usize::MAX, |d| d.mtu as usize);
     if socket.raw && len > mtu {
         // Nobody cuts what a raw socket writes.
@@ -398,7 +425,7 @@ pub(crate) fn reroute<S: Sink>(cx: &mut Cx<'_, S>, skb: &mut Skb, locus: Locus) 
     match lookup(cx, key, keep) {
         Ok(routed) => {
             skb.dst = Some(routed.dst);
-            cx.sink.step(skb, step(RouteCause::Reroute, &routed));
+            tell(cx, skb, RouteCause::Reroute, &routed);
             Ok(())
         }
         Err(error) => {

@@ -14,7 +14,7 @@ use crate::netfilter::HookState;
 use crate::netns::Cx;
 use crate::reason::Because;
 use crate::skb::{Dst, MadeBy, Skb};
-use crate::trace::{RouteCause, Sink, Step};
+use crate::trace::{Sink, Step};
 
 /// REJECT: makes the answer to `skb` (an ICMP error or a RST), to be walked after it. `false` if none may be sent (`nf_send_unreach`,
 /// `nf_send_reset`).
@@ -101,6 +101,7 @@ fn with_route<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &Skb) -> Result<O
     }
     let key = FlowKey { dst: skb.ip.src, ..FlowKey::default() };
     let routed = output::lookup_answer(cx, key).map_err(|error| output::no_way_back(cx, error))?;
+    output::tell_choice(cx, skb, routed.chosen);
     let mut copy = skb.clone();
     copy.dst = Some(routed.dst);
     Ok(Some(copy))
@@ -165,7 +166,7 @@ fn reset<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &Skb) -> Result<Made, 
         }
         return Ok(Made { skb: made, stage: Stage::Transmit(port), steps: Vec::new(), bridged: None });
     }
-    let steps = vec![output::step(RouteCause::Output, &routed)];
+    let steps = output::steps(&routed);
     Ok(Made { skb: made, stage: Stage::LocalOut, steps, bridged: None })
 }
 
@@ -221,7 +222,7 @@ pub(super) fn no_socket<S: Sink>(
     made.mark = mark;
     made.dst = Some(routed.dst);
     cx.sink.step(skb, Step::Made { by });
-    let steps = vec![output::step(RouteCause::Output, &routed)];
+    let steps = output::steps(&routed);
     cx.made.push(Made { skb: made, stage: Stage::LocalOut, steps, bridged: None });
     true
 }

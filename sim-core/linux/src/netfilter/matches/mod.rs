@@ -19,7 +19,7 @@ use crate::ids::RuleId;
 use crate::netns::Cx;
 use crate::reason::Because;
 use crate::skb::Skb;
-use crate::trace::Sink;
+use crate::trace::{Assumption, Sink, Step};
 
 /// What a match says of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +46,12 @@ impl From<bool> for Outcome {
 /// `hashlimit` and `recent` count in these.
 const JIFFY_NS: u64 = 1_000_000_000 / HZ;
 const HZ: u64 = 250;
+
+/// The threshold of `statistic --mode random` that every draw is below (`get_random_u32() & 0x7FFFFFFF`).
+const CERTAIN: u32 = 1 << 31;
+
+/// What `statistic --mode random` leaves to chance.
+const CHOICE: &str = "whether -m statistic --mode random matches";
 
 /// The first `len` bytes of the transport header (`skb_header_pointer`): a packet that is too short is dropped.
 fn transport(skb: &Skb, len: usize) -> Result<&[u8], Outcome> {
@@ -133,6 +139,10 @@ pub(super) fn run<S: Sink>(
         },
         Matcher::Random { not, threshold } => {
             let answer = cx.choice.choose(ChoicePoint::Statistic { rule, threshold });
+            // Probabilities 0 and 1 leave nothing to chance.
+            if (1..CERTAIN).contains(&threshold) {
+                cx.sink.step(skb, Step::Assumed(Assumption::Choice(CHOICE)));
+            }
             ((answer % 2 == 1) != not).into()
         }
         Matcher::Nth { not, slot, every, packet } => {
