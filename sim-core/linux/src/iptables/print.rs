@@ -1,7 +1,8 @@
 //! Rules as the tools print them.
 //!
 //! The form is that of iptables 1.8.9 (legacy). It differs where that tool loses something that the kernel holds (`! -o +`, `! --sport 0:65535`,
-//! byte rates beyond its rounding, names with blanks in them): then the text that loads the same rule is printed.
+//! byte rates beyond its rounding): then the text that loads the same rule is printed. Names with blanks in them the tools print bare, so that they
+//! do not load again: [`Form`] says which of the two is wanted.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -13,11 +14,34 @@ use super::names;
 use super::print_match::push_match;
 use super::print_target::push_target;
 
+/// What the text is for.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Form {
+    /// To be loaded: names with blanks in quotes.
+    #[default]
+    Loads,
+    /// To be read, and held against what the tool prints: as iptables-save 1.8.9 prints them.
+    Shown,
+}
+
 /// A line in the making: words with one blank before each.
 #[derive(Default)]
-pub(super) struct Line(pub(super) String);
+pub(super) struct Line(pub(super) String, Form);
 
 impl Line {
+    /// An empty one.
+    pub(super) fn new(form: Form) -> Line {
+        Line(String::new(), form)
+    }
+
+    /// Appends the name of a list, table or set of the kernel's, which may hold blanks: the tools print it bare (`"%s"`) whatever it holds.
+    pub(super) fn kernel_name(&mut self, name: &str) {
+        match self.1 {
+            Form::Loads => self.name(name),
+            Form::Shown => self.word(name),
+        }
+    }
+
     /// Appends a word that needs no quotes.
     pub(super) fn word(&mut self, word: &str) {
         self.gap();
@@ -72,8 +96,13 @@ impl Line {
 }
 
 /// Tables, one after the other.
-pub(super) fn tables<'a>(tables: impl Iterator<Item = &'a Table>, family: Family, counters: bool) -> String {
-    let mut out = Line::default();
+pub(super) fn tables<'a>(
+    tables: impl Iterator<Item = &'a Table>,
+    family: Family,
+    counters: bool,
+    form: Form,
+) -> String {
+    let mut out = Line::new(form);
     for table in tables {
         push_table(&mut out, table, family, counters, true);
     }

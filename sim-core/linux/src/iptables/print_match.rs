@@ -320,7 +320,7 @@ fn push_hashlimit(out: &mut Line, limit: &HashlimitMatch, family: Family) {
         out.word(&list(bits, &["srcip", "srcport", "dstip", "dstport"]));
     }
     out.word("--hashlimit-name");
-    out.name(&limit.name);
+    out.kernel_name(&limit.name);
     let numbers = [
         ("--hashlimit-htable-size", limit.size, 0),
         ("--hashlimit-htable-max", limit.max, 0),
@@ -364,7 +364,7 @@ fn push_recent(out: &mut Line, recent: &RecentMatch) {
     }
     push_flags(out, &[(recent.rttl, "--rttl")]);
     out.word("--name");
-    out.name(&recent.name);
+    out.kernel_name(&recent.name);
     out.fmt(format_args!("--mask {}", Shown(recent.mask)));
     out.word(if recent.dest { "--rdest" } else { "--rsource" });
 }
@@ -397,7 +397,7 @@ fn push_range(out: &mut Line, option: &str, range: Option<&Neg<(IpAddr, IpAddr)>
 
 fn push_set(out: &mut Line, set: &SetMatch) {
     out.option(set.not, "--match-set");
-    out.name(&set.name);
+    out.kernel_name(&set.name);
     let dirs: Vec<&str> =
         set.dirs.iter().map(|dir| if *dir == SetDir::Src { "src" } else { "dst" }).collect();
     out.name(&dirs.join(","));
