@@ -136,8 +136,12 @@ fn untar<'a>(reader: impl Read) -> io::Result<Source<'a>> {
     let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, "the archive unpacks to more than 2 GiB");
     let mut links = Vec::new();
     let mut archive = tar::Archive::new(reader);
-    for entry in archive.entries()? {
-        let entry = entry?;
+    for (at, entry) in archive.entries()?.enumerate() {
+        // Where not even the first header can be read, it is something else.
+        let entry = entry.map_err(|error| match at {
+            0 => io::Error::new(error.kind(), format!("neither a folder nor a tar ({error})")),
+            _ => error,
+        })?;
         let kind = entry.header().entry_type();
         let name = plain(&entry.path()?);
         if kind.is_hard_link() || kind.is_symlink() {
