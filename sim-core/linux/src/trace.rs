@@ -3,7 +3,7 @@
 //! A step holds ids and numbers; names are looked up when it is printed. Misses are not steps: a step says how many rules were passed over
 //! before it, and a report recomputes why from the packet.
 
-use pktwalk_packet::{Ipv4Fields, MacAddr, Packet, TcpOption, TcpOptions};
+use pktwalk_packet::{EtherType, Ipv4Fields, MacAddr, Packet, TcpOption, TcpOptions};
 
 use crate::conntrack::tuple::CtTuple;
 use crate::hook::Hook;
@@ -358,8 +358,8 @@ pub trait Sink {
     /// A frame left by a device.
     fn frame(&mut self, dev: DevId, packet: &Packet);
 
-    /// The packet ended.
-    fn end(&mut self, end: &End);
+    /// The packet ended, as `skb` is.
+    fn end(&mut self, skb: &Skb, end: &End);
 }
 
 /// Takes nothing.
@@ -379,7 +379,7 @@ impl Sink for NullSink {
     fn frame(&mut self, _: DevId, _: &Packet) {}
 
     #[inline]
-    fn end(&mut self, _: &End) {}
+    fn end(&mut self, _: &Skb, _: &End) {}
 }
 
 /// A step, and what of the packet a reader wants to see beside it.
@@ -429,6 +429,10 @@ pub struct PacketTrace {
     pub made_by: MadeBy,
     /// The packet as it began.
     pub start: Packet,
+    /// The link-layer address that its frame was for when it ended: another than that of `start` once it went on between devices.
+    pub mac_dst: Option<MacAddr>,
+    /// What its frame held when it ended, behind the VLAN tags that were taken off.
+    pub ethertype: EtherType,
     /// The device that it was received by, if it was.
     pub in_dev: Option<DevId>,
     /// Steps in order.
@@ -479,6 +483,8 @@ impl Sink for Recorder {
             parent,
             made_by: skb.made_by,
             start: skb.packet.clone(),
+            mac_dst: skb.packet.mac_dst(),
+            ethertype: skb.packet.ethertype(),
             in_dev: skb.in_dev,
             steps: Vec::new(),
             frames: Vec::new(),
@@ -527,8 +533,10 @@ impl Sink for Recorder {
         }
     }
 
-    fn end(&mut self, end: &End) {
+    fn end(&mut self, skb: &Skb, end: &End) {
         if let Some(packet) = self.current() {
+            packet.mac_dst = skb.packet.mac_dst();
+            packet.ethertype = skb.packet.ethertype();
             packet.end = Some(*end);
         }
     }

@@ -86,7 +86,7 @@ pub struct Packets {
     #[arg(long, value_name = "[NODE/][NETNS]", num_args = 0..=1, default_missing_value = "")]
     pub from_local: Option<String>,
     /// Who owns the sending socket
-    #[arg(long, value_name = "uid=N,gid=N", requires = "from_local")]
+    #[arg(long, value_name = "uid=N,gid=N", requires = "from_local", conflicts_with = "at")]
     pub socket: Option<String>,
     /// Do not walk the replies
     #[arg(long)]

@@ -3,6 +3,7 @@
 use pktwalk_linux::hook::Backend;
 use pktwalk_live::fuzz::differ::Plan;
 use pktwalk_report::fold;
+use pktwalk_scenario::case::Entry;
 use pktwalk_scenario::confirm::{Backends, confirm};
 use pktwalk_scenario::runner;
 
@@ -12,6 +13,9 @@ use crate::input;
 use crate::kernel::Kernel;
 use crate::output::Out;
 use crate::side_by_side::side_by_side;
+
+/// A reply that `trace` delivers to the process that sent the packet is one that nobody waits for here.
+const RAW: &str = "packets made here are sent by raw sockets there: their replies find no socket (NO_SOCKET), which pktwalk trace delivers to the sender\n\n";
 
 /// Runs both and prints them side by side.
 pub fn run(out: &Out, args: &Verify) -> anyhow::Result<Exit> {
@@ -23,6 +27,9 @@ pub fn run(out: &Out, args: &Verify) -> anyhow::Result<Exit> {
         None => input::case(out, &args.source, &args.packets)?,
     };
     out.remarks(&case.remarks);
+    if case.replies && case.sends.iter().any(|send| matches!(send.entry, Entry::Local(_))) {
+        out.text(&fold(RAW, out.width()))?;
+    }
     let backends = match args.backend {
         BackendArg::Bundle => Backends::AsGiven,
         BackendArg::Legacy => Backends::One(Backend::Legacy),

@@ -44,6 +44,7 @@ fn what_cannot_be_read_ends_with_2() {
         assert_eq!(code, 2, "{}: {err}", bundle.display());
         assert!(err.contains(&bundle.display().to_string()), "{err}");
     }
+    assert!(trace(&text, &["-p", PACKET]).1.contains("neither a folder nor a tar"));
     for packet in ["", "tcp", "tcp 1.2.3.4 > 5.6.7.8", "\u{fffd}", "tcp 1.2.3.4:99999 > 5.6.7.8:1"] {
         let (code, err) = trace(&demo(), &["-p", packet]);
         assert_eq!(code, 2, "`{packet}`: {err}");

@@ -112,6 +112,7 @@ fn wrong_usage_and_input_say_why() {
         (&[&packet[..], &["--at", "eth0", "--assume", "x=y"]].concat(), "no such assumption"),
         (&[&packet[..], &["--from-local", "--socket", "pid=3"]].concat(), "uid and gid"),
         (&[&packet[..], &["--from-local", "--at", "eth0"]].concat(), "cannot be used with"),
+        (&[&packet[..], &["--at", "eth0", "--socket", "uid=1"]].concat(), "cannot be used with"),
         (&["--frobnicate"], "unexpected argument"),
     ];
     for (args, words) in cases {
@@ -188,6 +189,48 @@ fn what_stands_in_for_missing_files_is_said() {
         run(&["trace", "--bundle", DEMO, "-s", "192.0.2.9", "-d", "192.168.50.1:22", "--at", "eth0"]);
     let told = err(&output);
     assert!(told.lines().count() == 1 && told.contains("no rules but those of iptables-save"), "{told}");
+}
+
+/// The command of the page that says what to collect, on a host of this name.
+fn collected(host: &str) -> Vec<u8> {
+    let page = fs::read_to_string(root().join("docs/bundles.md")).expect("the page");
+    let line = page.lines().find(|line| line.ends_with("> node.yaml")).expect("the command");
+    let command = line.strip_suffix("> node.yaml").expect("its end");
+    let script = format!("uname() {{ case $1 in -n) echo {host};; *) echo 6.18;; esac; }}; {command}");
+    let output = Command::new("sh").args(["-c", &script]).output().expect("sh");
+    assert!(output.status.success());
+    output.stdout
+}
+
+#[test]
+fn names_of_nodes_are_as_the_page_says() {
+    let packet = ["-p", "udp 192.0.2.9:1 > 192.0.2.1:53", "-o", "json"];
+    let traced = |more: &[&str]| {
+        let mut args = vec!["trace"];
+        args.extend(more);
+        args.extend(packet);
+        run(&args)
+    };
+    let of = |output: &Output| {
+        let document: Value = serde_json::from_str(&out(output)).expect("JSON");
+        document["hops"][0]["node"].clone()
+    };
+    for host in ["no", "yes", "1e3", "null", "node-1"] {
+        let files: [(&str, &[u8]); 3] = [
+            ("node.yaml", &collected(host)),
+            ("ip-link.json", LINK.as_bytes()),
+            ("ip-addr.json", ADDR.as_bytes()),
+        ];
+        let named = bundle("named", &files).display().to_string();
+        let output = traced(&["--bundle", &named, "--at", &format!("{host}/eth0")]);
+        assert_eq!(of(&output), host, "{}", err(&output));
+    }
+    // Alone, a node that nobody named has no name; of several, each has that of its folder.
+    let (one, other) = (node("unnamed-1"), node("unnamed-2"));
+    assert_eq!(of(&traced(&["--bundle", &one, "--at", "eth0"])), "");
+    let folder = PathBuf::from(&one).file_name().expect("a name").to_string_lossy().into_owned();
+    let several = traced(&["--bundle", &one, "--bundle", &other, "--at", &format!("{folder}/eth0")]);
+    assert_eq!(of(&several), folder.as_str(), "{}", err(&several));
 }
 
 #[test]

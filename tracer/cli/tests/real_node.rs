@@ -241,6 +241,7 @@ fn the_kernel_agrees_on_such_a_node() {
         let (code, text) = verify(packet);
         assert_eq!(code, 0, "{packet:?}: {text}");
         assert_eq!(text.matches("AGREE ").count(), 2, "{packet:?}: {text}");
+        assert_eq!(text.contains("sent by raw sockets"), packet[0] == "--from-local", "{text}");
     }
     let (code, text) = verify(&["--from-local", "-p", "udp 10.8.0.0:1 > 10.8.1.5:2"]);
     assert_eq!(code, 3, "{text}");

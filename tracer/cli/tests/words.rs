@@ -174,3 +174,26 @@ fn codes_are_listed_in_order() {
     let codes: Vec<&str> = text.lines().filter(|line| !line.starts_with(' ')).collect();
     assert!(codes.len() > 60 && codes.is_sorted(), "{codes:?}");
 }
+
+#[test]
+fn built_in_chains_that_no_file_declares_have_their_names() {
+    let rules = "*filter\n-A FORWARD -p udp -m udp --dport 1 -j ACCEPT\nCOMMIT\n*nat\nCOMMIT\n";
+    for tool in ["iptables-save", "iptables-legacy-save"] {
+        let node = router(&format!("words-undeclared-{tool}"), 1400, &[(tool, rules)]);
+        for args in [&["--detail", "full"][..], &["-o", "json"]] {
+            let packet = udp(9);
+            let args = [&["--at", "eth0", "-p", &packet][..], args].concat();
+            let (_, text) = trace(&node, &args);
+            assert!(!text.contains("chain 0") && !text.contains("hain 1"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn names_with_blanks_are_printed_as_the_tool_prints_them() {
+    let rules = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n\
+         -A FORWARD -m recent --set --name \"a b\" -j DROP\nCOMMIT\n";
+    let node = router("words-blank", 1400, &[("iptables-save", rules)]);
+    let (_, text) = trace(&node, &["--at", "eth0", "-p", &udp(1)]);
+    says(&text, "-m recent --set --name a b --mask 255.255.255.255 --rsource -j DROP");
+}

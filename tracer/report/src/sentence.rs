@@ -357,12 +357,12 @@ fn freed(code: DropCode, end: &End, packet: &PacketTrace, names: &dyn Names) -> 
         DropCode::CtClash => "another connection with the same tuple was confirmed first".to_owned(),
         DropCode::CtTableFull => "the connection table is full".to_owned(),
         DropCode::CtDrop => "the packet is too short for its header to be translated".to_owned(),
-        DropCode::OtherHost => match packet.start.mac_dst() {
+        DropCode::OtherHost => match packet.mac_dst {
             Some(mac) => format!("the frame is for {mac}, which is not {}", in_dev()),
             None => format!("the frame is not for {}", in_dev()),
         },
         DropCode::UnhandledProtocol => {
-            format!("nothing here handles Ethernet protocol {:#06x}", packet.start.ethertype().0)
+            format!("nothing here handles Ethernet protocol {:#06x}", packet.ethertype.0)
         }
         DropCode::Truncated => "the packet is shorter than its headers say".to_owned(),
         DropCode::BadIpHeader => "the IP version or header length is wrong".to_owned(),
@@ -499,6 +499,7 @@ mod tests {
     use super::*;
     use crate::testing::{publishing_node, rejected_after_dnat};
     use pktwalk_linux::hook::TableName;
+    use pktwalk_packet::{EtherType, MacAddr};
 
     #[test]
     fn places_are_those_that_decide() {
@@ -514,6 +515,21 @@ mod tests {
         ] {
             assert!(at(code, Locus::Subsystem("f")).ends_with(words), "{code:?}");
         }
+    }
+
+    #[test]
+    fn frames_are_named_as_they_are_when_they_are_dropped() {
+        let names = publishing_node();
+        let packet = rejected_after_dnat(&names).request.packets.remove(0);
+        let said = |code| {
+            let end = End::dropped(code, Locus::Subsystem("ip_rcv_core"));
+            let mac_dst = Some(MacAddr([2, 0, 0, 0, 9, 9]));
+            let packet =
+                PacketTrace { end: Some(end), mac_dst, ethertype: EtherType(0x88b5), ..packet.clone() };
+            sentence(&packet, &names)
+        };
+        assert!(said(DropCode::OtherHost).starts_with("the frame is for 02:00:00:00:09:09,"));
+        assert!(said(DropCode::UnhandledProtocol).ends_with("0x88b5"));
     }
 
     #[test]

@@ -290,6 +290,8 @@ pub(crate) fn rejected_after_dnat(names: &Table) -> SendRecord {
         parent: Some(0),
         made_by: MadeBy::RejectIcmp,
         start: error.clone(),
+        mac_dst: error.mac_dst(),
+        ethertype: error.ethertype(),
         in_dev: None,
         steps: [
             Step::Route {
@@ -324,6 +326,8 @@ pub(crate) fn rejected_after_dnat(names: &Table) -> SendRecord {
     let request = PacketTrace {
         parent: None,
         made_by: MadeBy::Injected,
+        mac_dst: syn.mac_dst(),
+        ethertype: syn.ethertype(),
         start: syn,
         in_dev: Some(eth0),
         steps,

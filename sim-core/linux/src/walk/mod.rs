@@ -250,7 +250,7 @@ pub fn walk<S: Sink>(
             skb.sk = Some(socket);
             cx.sink.begin(None, &skb);
             if let Err(end) = output::local_packet(&mut cx, &mut skb) {
-                cx.sink.end(&end);
+                cx.sink.end(&skb, &end);
                 return end;
             }
             Walked::new(0, Flight::new(skb), Stage::LocalOut)
@@ -265,7 +265,7 @@ pub fn walk<S: Sink>(
         let number = walked.number;
         match fly(&mut cx, &mut walked, &mut visits) {
             Flown::Ends(end) => {
-                cx.sink.end(&end);
+                cx.sink.end(&walked.flight.skb, &end);
                 if number == 0 {
                     first = end;
                 }

@@ -251,6 +251,31 @@ fn forwards_with_a_lower_ttl_and_a_new_frame() {
 }
 
 #[test]
+fn a_next_hop_that_is_left_to_chance_is_told() {
+    let mut config = world();
+    let mut multipath = route("198.51.100.0/24", Some(POD_A), Some("va"));
+    let mut other = multipath.nexthops[0].clone();
+    (other.via, other.dev) = (POD_B.parse().ok(), Some("vb".to_owned()));
+    multipath.nexthops.push(other);
+    multipath.nexthops.iter_mut().for_each(|hop| hop.onlink = true);
+    config.routes.push(multipath);
+    let mut run = Run::new(config);
+    let choices = |run: &Run, packet: usize| {
+        let steps = &run.recorder.packets[packet].steps;
+        steps.iter().filter(|r| matches!(r.step, Step::Assumed(Assumption::Choice(_)))).count()
+    };
+    assert_eq!(run.rx("eth0", udp("192.168.50.20", "198.51.100.1", 1)), forwarded());
+    assert_eq!(choices(&run, 0), 1, "a packet that is forwarded");
+    assert_eq!(run.local(udp(NODE, "198.51.100.1", 1)), forwarded());
+    assert_eq!(choices(&run, 0), 1, "one made here");
+    let refused = run.rx("va", udp("198.51.100.1", NODE, 1));
+    assert_eq!(code(refused), (Disposition::Rejected, Some(DropCode::NoSocket)));
+    assert_eq!((choices(&run, 0), choices(&run, 1)), (0, 1), "an answer");
+    run.rx("va", udp(POD_A, POD_B, 1));
+    assert_eq!(choices(&run, 0), 0, "no choice");
+}
+
+#[test]
 fn every_kind_of_route() {
     use Disposition::{Delivered, Dropped, Rejected, Unknown};
     let mut run = Run::new(world());
@@ -326,6 +351,10 @@ fn broken_headers() {
     let strange =
         Packet::from_ethernet([&[2, 0, 0, 0, 0, 3, 2, 0, 0, 0, 1, 3, 0x88, 0xb5][..], &[0; 30]].concat());
     assert_eq!(code(run.rx("va", strange.expect("a frame"))), dropped(DropCode::UnhandledProtocol));
+    let within = [&[2, 0, 0, 0, 0, 3, 2, 0, 0, 0, 1, 3, 0x81, 0, 0, 0, 0x88, 0xb5][..], &[0; 30]].concat();
+    let end = run.rx("va", Packet::from_ethernet(within).expect("a frame"));
+    assert_eq!(code(end), dropped(DropCode::UnhandledProtocol));
+    assert_eq!(run.recorder.packets[0].ethertype.0, 0x88b5, "as it is when it is dropped");
     for vlan in [0u8, 5] {
         let mut tagged = vec![2, 0, 0, 0, 0, 3, 2, 0, 0, 0, 1, 3, 0x81, 0, 0, vlan, 0x08, 0];
         tagged.extend_from_slice(udp(POD_A, POD_B, 1).l3());
