@@ -185,6 +185,17 @@ impl Compared {
     /// What is compared of these two.
     pub fn of(left: &SendRun, right: &SendRun) -> Compared {
         let mut compared = Compared { left: with_copies(left), right: with_copies(right) };
+        // What was freed of a packet that nobody saw looks as if it had been one of the others.
+        let unseen = |send: &SendRun, wholes: &[Whole]| {
+            let folded: usize = wholes.iter().map(|whole| 1 + whole.copies.len()).sum();
+            folded < send.packets.len()
+        };
+        if unseen(left, &compared.left) || unseen(right, &compared.right) {
+            for whole in compared.left.iter_mut().chain(&mut compared.right) {
+                whole.run.disposition = None;
+                whole.run.kernel_reason = None;
+            }
+        }
         let copied =
             |wholes: &[Whole], at: usize| wholes.get(at).is_some_and(|whole| !whole.copies.is_empty());
         for at in 0..compared.left.len().max(compared.right.len()) {
