@@ -1,12 +1,13 @@
 //! Two engines' runs of one case, side by side.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use pktwalk_linux::hook::Hook;
 
 use pktwalk_packet::Packet;
 
-use crate::event::{At, EngineRun, EventVerdict, PacketRun, Question, ScenarioEvent, SendRun};
+use crate::event::{At, CtSnapshot, EngineRun, EventVerdict, PacketRun, Question, ScenarioEvent, SendRun};
 
 /// A point where two runs differ.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,7 +39,7 @@ pub enum What {
     Questions(String, String),
     /// How many packets came of it.
     Packets(usize, usize),
-    /// The connection table.
+    /// The entries of the connection table that only this one has.
     Conntrack(String, String),
 }
 
@@ -71,7 +72,7 @@ impl fmt::Display for Difference {
             }
             What::Questions(left, right) => write!(f, "asked for {left} | {right}"),
             What::Packets(left, right) => write!(f, "{left} packets in all | {right}"),
-            What::Conntrack(left, right) => write!(f, "connections: {left} | {right}"),
+            What::Conntrack(left, right) => write!(f, "connections that only one has: {left} | {right}"),
         }
     }
 }
@@ -259,31 +260,44 @@ fn compare_send(send: usize, left: &SendRun, right: &SendRun, differences: &mut 
         add(None, What::Questions(show(left), show(right)));
     }
     if left.conntrack != right.conntrack {
-        let show = |run: &SendRun| {
-            let entries: Vec<String> = run
-                .conntrack
-                .iter()
-                .map(|entry| {
-                    let mut line = format!(
-                        "{} reply {} mark {:#x} status {:#x}",
-                        pktwalk_report::flow::tuple_line(&entry.original),
-                        pktwalk_report::flow::tuple_line(&entry.reply),
-                        entry.mark,
-                        entry.status,
-                    );
-                    if entry.zone != 0 {
-                        line.push_str(&format!(" zone {}", entry.zone));
-                    }
-                    if let Some(state) = &entry.tcp_state {
-                        line.push_str(&format!(" {state}"));
-                    }
-                    line
-                })
-                .collect();
-            if entries.is_empty() { "none".to_owned() } else { entries.join("; ") }
-        };
-        add(None, What::Conntrack(show(left), show(right)));
+        let (left, right) =
+            (only_in(&left.conntrack, &right.conntrack), only_in(&right.conntrack, &left.conntrack));
+        add(None, What::Conntrack(left, right));
     }
+}
+
+/// The entries of one table that the other does not have, in words.
+fn only_in(table: &[CtSnapshot], other: &[CtSnapshot]) -> String {
+    // How often the other has it: each of its entries accounts for one of these.
+    let mut left: BTreeMap<&CtSnapshot, usize> = BTreeMap::new();
+    for entry in other {
+        *left.entry(entry).or_default() += 1;
+    }
+    let mut lines: Vec<String> = Vec::new();
+    for entry in table {
+        match left.get_mut(entry) {
+            Some(count) if *count > 0 => *count -= 1,
+            _ => lines.push(entry_line(entry)),
+        }
+    }
+    if lines.is_empty() { "none".to_owned() } else { lines.join("; ") }
+}
+
+fn entry_line(entry: &CtSnapshot) -> String {
+    let mut line = format!(
+        "{} reply {} mark {:#x} status {:#x}",
+        pktwalk_report::flow::tuple_line(&entry.original),
+        pktwalk_report::flow::tuple_line(&entry.reply),
+        entry.mark,
+        entry.status,
+    );
+    if entry.zone != 0 {
+        line.push_str(&format!(" zone {}", entry.zone));
+    }
+    if let Some(state) = &entry.tcp_state {
+        line.push_str(&format!(" {state}"));
+    }
+    line
 }
 
 fn compare_packet(left: &PacketRun, right: &PacketRun, add: &mut dyn FnMut(What)) {
@@ -362,6 +376,29 @@ mod tests {
         let [Difference { what: What::LinkHeader(0, ..), .. }] = differences.as_slice() else {
             panic!("{differences:?}")
         };
+    }
+
+    #[test]
+    fn of_connections_only_those_that_differ_are_shown() {
+        use pktwalk_linux::conntrack::tuple::{CtL4, CtTuple};
+        let entry = |port: u16, mark: u32| {
+            let l4 = CtL4::Ports { src: port, dst: 53 };
+            let original = CtTuple { src: 0x0a00_0001, dst: 0x0a00_0002, protocol: 17, l4 };
+            let reply = original.invert().unwrap();
+            CtSnapshot { original, reply, mark, status: 0, tcp_state: None, zone: 0 }
+        };
+        let run = |conntrack: Vec<CtSnapshot>| EngineRun {
+            sends: vec![SendRun { conntrack, ..SendRun::default() }],
+            ..EngineRun::default()
+        };
+        let left = run(vec![entry(1, 0), entry(2, 0), entry(3, 7)]);
+        let right = run(vec![entry(1, 0), entry(2, 0), entry(3, 8), entry(4, 0)]);
+        let [difference] = compare(&left, &right).try_into().expect("one");
+        let text = difference.to_string();
+        assert!(text.contains("mark 0x7") && text.contains("mark 0x8"), "{text}");
+        assert_eq!(text.matches(" reply ").count(), 3, "{text}");
+        let alone = compare(&run(vec![entry(1, 0)]), &run(vec![entry(1, 0), entry(1, 0)]));
+        assert!(alone[0].to_string().contains(": none | "), "{alone:?}");
     }
 
     #[test]
