@@ -250,7 +250,7 @@ fn raw_and_ping_sockets_are_an_assumption() {
 }
 
 #[test]
-fn listening_sockets_take_every_segment() {
+fn connections_that_begin_take_every_segment() {
     let ss = "tcp LISTEN 0 128 0.0.0.0:80 0.0.0.0:* ino:1 sk:1 <->\n\
               tcp ESTAB 0 0 192.168.50.1:9 192.168.50.9:9 ino:2 sk:2 <->\n";
     let mut run = Run::new(plain(&[("ss", ss)]));
