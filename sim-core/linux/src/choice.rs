@@ -51,7 +51,7 @@ pub trait Choice {
     }
 
     /// The choices that follow are of another packet: the first one, or the next that was made because of the `parent`th (0 is the first), in
-    /// the order in which a sink hears of them. `copy`: it is a copy of its parent.
+    /// the order in which a sink hears of them. `copy`: it is a copy of its parent, or a piece of it.
     fn begin(&mut self, parent: Option<u32>, copy: bool) {
         let _ = (parent, copy);
     }

@@ -112,7 +112,7 @@ pub struct CtSnapshot {
 pub struct PacketRun {
     /// Position, among the packets of the same [`SendRun`], of the one that it was made because of.
     pub parent: Option<u32>,
-    /// It is a copy of its parent (a flooded one): engines that cannot tell a packet from its copies put everything under one.
+    /// It is a copy of its parent (a flooded one), or a piece of it: engines that cannot tell a packet from its copies put everything under one.
     pub copy: bool,
     /// In order.
     pub events: Vec<ScenarioEvent>,

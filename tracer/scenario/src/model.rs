@@ -481,7 +481,7 @@ pub fn packet_run(packet: &PacketTrace, names: &dyn Names) -> PacketRun {
         .collect();
     PacketRun {
         parent: packet.parent,
-        copy: packet.made_by == MadeBy::Copy,
+        copy: matches!(packet.made_by, MadeBy::Copy | MadeBy::Fragment),
         places: places(packet),
         events: events(packet, names),
         unseen: packet.parent.is_some() && packet.start.ethertype() != EtherType::IPV4 && frames.is_empty(),

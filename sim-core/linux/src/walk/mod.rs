@@ -287,7 +287,7 @@ pub fn walk<S: Sink>(
             }
             Some(Due::Made(parent, made)) => {
                 last += 1;
-                cx.choice.begin(Some(parent), made.skb.made_by == MadeBy::Copy);
+                cx.choice.begin(Some(parent), matches!(made.skb.made_by, MadeBy::Copy | MadeBy::Fragment));
                 cx.sink.begin(Some(parent), &made.skb);
                 for step in made.steps {
                     cx.sink.step(&made.skb, step);
