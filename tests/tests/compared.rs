@@ -233,11 +233,16 @@ fn arp_that_nobody_could_see_is_left_out() {
     let copy = PacketRun { parent: Some(1), copy: true, frames: vec![answer()], ..PacketRun::default() };
     assert_eq!(after(|send| send.packets.push(made(Vec::new()))), []);
     // It may be what the kernel freed.
-    let freed = |send: &mut SendRun| {
-        send.packets.push(made(Vec::new()));
-        send.packets[0].kernel_reason = Some("NO_TX_TARGET".to_owned());
+    let freed = |reason: &str| {
+        let (mut model, mut kernel) = (seen(), seen());
+        let lost = PacketRun { kernel_reason: Some("NO_TX_TARGET".to_owned()), ..made(Vec::new()) };
+        model.packets.push(lost);
+        kernel.packets[0].kernel_reason = Some(reason.to_owned());
+        kernel.packets[0].disposition = Some(Disposition::Dropped);
+        compare(&run(model), &run(kernel))
     };
-    assert_eq!(after(freed), []);
+    assert_eq!(freed("NO_TX_TARGET"), []);
+    assert_ne!(freed("NO_SOCKET"), [], "but nothing else of that send");
     assert_ne!(after(|send| send.packets.push(made(vec![answer()]))), []);
     // One of its copies left.
     assert_ne!(after(|send| send.packets.extend([made(Vec::new()), copy.clone()])), []);

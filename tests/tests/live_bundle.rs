@@ -197,15 +197,17 @@ fn routes_by_an_ipv6_gateway_are_made() {
     }
 }
 
+/// One end of a veth whose other end, of index `peer`, is in the same namespace.
+fn end(name: &str, ifindex: u32, peer: u32) -> Device {
+    let kind = DeviceKind::Veth { peer_ifindex: Some(peer), peer_netns: None };
+    Device::new(name, ifindex, kind, MacAddr([2, 0, 0, 0, 0, ifindex as u8]))
+}
+
 #[test]
 fn a_veth_whose_ends_are_both_here_is_one() {
     if skip_unprivileged("a_veth_whose_ends_are_both_here_is_one") {
         return;
     }
-    let end = |name: &str, ifindex: u32, peer: u32| {
-        let kind = DeviceKind::Veth { peer_ifindex: Some(peer), peer_netns: None };
-        Device::new(name, ifindex, kind, MacAddr([2, 0, 0, 0, 0, ifindex as u8]))
-    };
     for backend in [Backend::Nft, Backend::Legacy] {
         let mut config = namespace(backend);
         config.sysctls.insert("net.ipv4.conf.all.rp_filter".to_owned(), "0".to_owned());
@@ -239,10 +241,6 @@ fn a_veth_joins_a_bridge_and_the_stack_of_one_namespace() {
     if skip_unprivileged("a_veth_joins_a_bridge_and_the_stack_of_one_namespace") {
         return;
     }
-    let end = |name: &str, ifindex: u32, peer: u32| {
-        let kind = DeviceKind::Veth { peer_ifindex: Some(peer), peer_netns: None };
-        Device::new(name, ifindex, kind, MacAddr([2, 0, 0, 0, 0, ifindex as u8]))
-    };
     for backend in [Backend::Nft, Backend::Legacy] {
         let mut config = namespace(backend);
         let kind = DeviceKind::Bridge { vlan_filtering: false, nf_call_iptables: false };

@@ -85,22 +85,16 @@ fn an_answer_that_is_heard_here_is_heard_after_it_left() {
     for backend in [Backend::Legacy, Backend::Nft] {
         let (save, _) = iptables::parse(rules, 0, Family::V4);
         let mut config = NetNsConfig { rulesets: vec![Ruleset { backend, save: save.into() }], ..open() };
-        config.routes.push(Route {
-            kind: RouteType::Broadcast,
-            scope: 253,
+        let own = |net: &str, kind, scope| Route {
+            kind,
+            scope,
             table: 255,
             protocol: "kernel".to_owned(),
             prefsrc: Some([10, 0, 1, 1].into()),
-            ..Route::new("10.0.1.255/32".parse().expect("a net"), None, Some("left"))
-        });
-        config.routes.push(Route {
-            kind: RouteType::Local,
-            scope: 254,
-            table: 255,
-            protocol: "kernel".to_owned(),
-            prefsrc: Some([10, 0, 1, 1].into()),
-            ..Route::new("10.0.1.1/32".parse().expect("a net"), None, Some("left"))
-        });
+            ..Route::new(net.parse().expect("a net"), None, Some("left"))
+        };
+        config.routes.push(own("10.0.1.255/32", RouteType::Broadcast, 253));
+        config.routes.push(own("10.0.1.1/32", RouteType::Local, 254));
         let sends = vec![send("tcp 10.0.1.255:80 > 10.0.1.1:53 flags=SA ipid=1", "left")];
         let case = Case { name: "heard".to_owned(), config, sends, ..Case::default() };
         let (differences, kernel) = differences(&case);

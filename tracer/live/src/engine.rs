@@ -4,7 +4,7 @@
 //! that the case says nothing of; packets from a socket are sent by a raw socket with its own
 //! header (`IP_HDRINCL`), so that the route lookup of the sender sees no ports, and a socket without an owner is one of user 0; neighbours
 //! do not age; the wires have no checksum offload; devices of kinds that are not modelled are wires;
-//! listening sockets take segments and answer none.
+//! listening sockets take the connections that begin, and answer nothing to them.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -302,6 +302,11 @@ fn send_all(case: &Case, world: &mut World, perf: &mut Option<Perf>) -> Result<K
     for send in &case.sends {
         let now = Instant::now();
         let at = now.duration_since(*first.get_or_insert(now));
+        if let Some(last) = done.run.sends.last()
+            && world.collected(&last.conntrack)?
+        {
+            return Err(Void::Late);
+        }
         let (mut run, ids) = world.send(send, perf)?;
         run.at_ns = u64::try_from(at.as_nanos()).ok();
         done.run.sends.push(run);

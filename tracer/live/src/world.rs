@@ -18,7 +18,7 @@ use pktwalk_packet::{EtherType, Packet};
 use pktwalk_scenario::case::{CaseSend, Entry};
 use pktwalk_scenario::confirm::is_opened;
 use pktwalk_scenario::engine::EngineError;
-use pktwalk_scenario::event::{FrameOut, Question, SendRun};
+use pktwalk_scenario::event::{CtSnapshot, FrameOut, Question, SendRun};
 use pnet_datalink::{Channel, Config, DataLinkReceiver, DataLinkSender, NetworkInterface};
 
 use crate::netlink::{Netfilter, ReadError};
@@ -491,6 +491,12 @@ impl World {
         questions.sort();
         questions.dedup();
         Ok((SendRun { packets, conntrack, questions: Some(questions), at_ns: None, record: None }, ids))
+    }
+
+    /// Whether the collector took connections of the case away since they were `last` looked at: of a table that is nearly full it takes those that
+    /// are not ASSURED, whenever it comes by (`gc_worker_can_early_drop`).
+    pub fn collected(&mut self, last: &[CtSnapshot]) -> Result<bool, Void> {
+        Ok(self.filled && state::connections(&mut self.netfilter, true)? != last)
     }
 
     /// Takes what has happened since the last packet was done with; whether that is anything.

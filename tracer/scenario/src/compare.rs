@@ -185,18 +185,10 @@ pub struct Compared {
 impl Compared {
     /// What is compared of these two.
     pub fn of(left: &SendRun, right: &SendRun) -> Compared {
-        let mut compared = Compared { left: with_copies(left), right: with_copies(right) };
-        // What was freed of a packet that nobody saw looks as if it had been one of the others.
-        let unseen = |send: &SendRun, wholes: &[Whole]| {
-            let folded: usize = wholes.iter().map(|whole| 1 + whole.copies.len()).sum();
-            folded < send.packets.len()
-        };
-        if unseen(left, &compared.left) || unseen(right, &compared.right) {
-            for whole in compared.left.iter_mut().chain(&mut compared.right) {
-                whole.run.disposition = None;
-                whole.run.kernel_reason = None;
-            }
-        }
+        let ((left, of_left), (right, of_right)) = (with_copies(left), with_copies(right));
+        let mut compared = Compared { left, right };
+        excuse(&mut compared.left, &of_right);
+        excuse(&mut compared.right, &of_left);
         let copied =
             |wholes: &[Whole], at: usize| wholes.get(at).is_some_and(|whole| !whole.copies.is_empty());
         for at in 0..compared.left.len().max(compared.right.len()) {
@@ -213,8 +205,18 @@ impl Compared {
     }
 }
 
-/// The packets with every copy put under what it is a copy of.
-fn with_copies(send: &SendRun) -> Vec<Whole> {
+/// What was freed of packets that only the other engine knows of looks as if it had been one of these: an end for such a reason is nobody's.
+fn excuse(wholes: &mut [Whole], unseen: &[Option<String>]) {
+    for Whole { run, .. } in wholes {
+        if run.kernel_reason.is_some() && unseen.contains(&run.kernel_reason) {
+            run.disposition = None;
+            run.kernel_reason = None;
+        }
+    }
+}
+
+/// The packets with every copy put under what it is a copy of, without those that nobody could have seen; and why these were freed.
+fn with_copies(send: &SendRun) -> (Vec<Whole>, Vec<Option<String>>) {
     let mut whole: Vec<Whole> = Vec::new();
     // Where each packet of the send is in `whole`.
     let mut places: Vec<usize> = Vec::new();
@@ -237,8 +239,9 @@ fn with_copies(send: &SendRun) -> Vec<Whole> {
     for whole in &mut whole {
         whole.run.frames.sort_by(|a, b| a.dev.cmp(&b.dev));
     }
-    whole.retain(|whole| !whole.run.unseen || !whole.run.frames.is_empty());
-    whole
+    let (unseen, seen): (Vec<Whole>, Vec<Whole>) =
+        whole.into_iter().partition(|whole| whole.run.unseen && whole.run.frames.is_empty());
+    (seen, unseen.into_iter().map(|whole| whole.run.kernel_reason).collect())
 }
 
 fn compare_send(send: usize, left: &SendRun, right: &SendRun, differences: &mut Vec<Difference>) {

@@ -61,50 +61,27 @@ pub(crate) fn reject<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &Skb, with
         cx.sink.step(skb, Step::NotAnswered { why });
         return false;
     }
-    let routed;
-    let cause = match with_route(cx, at, skb) {
-        Ok(None) => skb,
-        Ok(Some(with_dst)) => {
-            routed = with_dst;
-            &routed
-        }
-        Err(why) => {
-            cx.sink.step(skb, Step::NotAnswered { why });
-            return false;
-        }
-    };
-    icmp::send(cx, cause, icmp::Error::unreachable(code), MadeBy::RejectIcmp)
+    let bridged = on_bridge(cx, at, skb);
+    icmp::send(cx, bridged.as_ref().unwrap_or(skb), icmp::Error::unreachable(code), MadeBy::RejectIcmp)
 }
 
-/// Before routing, the route back stands in for the packet's own (`nf_reject_fill_skb_dst`); a bridged packet has one of the bridge
-/// (`bridge_parent_rtable`).
-fn with_route<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &Skb) -> Result<Option<Skb>, &'static str> {
-    if let (Hook::Forward | Hook::Postrouting, Some(_), Some(bridge), None) =
-        (at.hook, at.phys_in, at.out_dev, skb.dst)
-    {
-        let mtu = cx.ns.device(bridge).mtu;
-        let dst = Dst {
-            dev: bridge,
-            local: false,
-            broadcast: false,
-            gateway: None,
-            route: None,
-            mtu,
-            redirect: false,
-            type_local: false,
-            iif: None,
-        };
-        return Ok(Some(Skb { dst: Some(dst), ..skb.clone() }));
-    }
-    if at.hook != Hook::Prerouting || skb.dst.is_some() {
-        return Ok(None);
-    }
-    let key = FlowKey { dst: skb.ip.src, ..FlowKey::default() };
-    let routed = output::lookup_answer(cx, key).map_err(|error| output::no_way_back(cx, error))?;
-    output::tell_choice(cx, skb, routed.chosen);
-    let mut copy = skb.clone();
-    copy.dst = Some(routed.dst);
-    Ok(Some(copy))
+/// A bridged packet in FORWARD has no route but one of the bridge (`bridge_parent_rtable`). In the other hooks of REJECT every packet has its own.
+fn on_bridge<S: Sink>(cx: &Cx<'_, S>, at: HookState, skb: &Skb) -> Option<Skb> {
+    let (Hook::Forward, Some(_), Some(bridge), None) = (at.hook, at.phys_in, at.out_dev, skb.dst) else {
+        return None;
+    };
+    let dst = Dst {
+        dev: bridge,
+        local: false,
+        broadcast: false,
+        gateway: None,
+        route: None,
+        mtu: cx.ns.device(bridge).mtu,
+        redirect: false,
+        type_local: false,
+        iif: None,
+    };
+    Some(Skb { dst: Some(dst), ..skb.clone() })
 }
 
 /// `nf_ip_checksum`, which sums from the IP header on: that of a packet whose options the stack has just changed does not hold before it is sent.
