@@ -349,3 +349,23 @@ fn listeners_answer_or_drop_what_begins_no_connection() {
     }
     assert_eq!(reasons[alone..alone + 4], [None, None, None, Some("TCP_FLAGS")]);
 }
+
+#[test]
+fn nobody_answers_where_there_is_no_carrier() {
+    if skip_unprivileged("nobody_answers_where_there_is_no_carrier") {
+        return;
+    }
+    let mut config = open();
+    config.devices[2].carrier = false;
+    // Whose address is known is sent to, and lost; who would have to be asked is given up.
+    let sends = vec![
+        send("udp 10.0.1.2:40000 > 10.0.2.2:53 ipid=1", "left"),
+        send("udp 10.0.1.2:40000 > 10.0.2.9:53 ipid=2", "left"),
+        send("udp 10.0.1.2:40000 > 10.0.2.9:53 ipid=3", "left"),
+    ];
+    let case = Case { name: "no carrier".to_owned(), config, sends, ..Case::default() };
+    let (differences, kernel) = differences(&case);
+    assert_eq!(differences, []);
+    let told: Vec<bool> = kernel.run.sends.iter().map(|send| send.packets.len() > 1).collect();
+    assert_eq!(told, [false, true, true], "the sender of what could not be resolved hears of it");
+}

@@ -1,5 +1,6 @@
 //! The namespaces of a case: the node's, one for the other ends of its wires, and everything that listens there.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
@@ -166,10 +167,10 @@ impl World {
         let _ = std::fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647");
         tool("ip", &["-batch", "-"], &program::make_devices(config, &peer.path())?, &[])?;
         for device in &config.devices {
-            // An unresolved neighbour fails after one question and the shortest time there is (10 ms), not after three and seconds;
-            // what is answered for others is answered at once.
+            // An unresolved neighbour fails after one question, when this program gives it up and not by the kernel's timer; what is answered for
+            // others is answered at once.
             for (setting, value) in [
-                ("retrans_time_ms", "1"),
+                ("retrans_time_ms", "60000"),
                 ("mcast_solicit", "1"),
                 ("proxy_delay", "0"),
                 // Who told of himself is not asked again while a case runs.
@@ -453,7 +454,7 @@ impl World {
         let (mut nft, mut legacy) = self.tracer.drain()?;
         let mut frames = self.frames();
         let mut freed = perf.as_ref().map(|_| Vec::new());
-        let mut questions = Vec::new();
+        let (mut questions, mut given_up) = (Vec::new(), BTreeSet::new());
         // Who is asked for answers, as the model assumes of neighbours that nobody said anything of. What waited for the answer then leaves.
         for _ in 0..QUESTIONS {
             if sent.ethertype() == EtherType::ARP {
@@ -461,10 +462,13 @@ impl World {
                 break;
             }
             let (asked, unanswered) = self.questions(&mut frames, &mut questions);
-            if asked.is_empty() && unanswered.is_empty() {
+            let lost =
+                if asked.is_empty() && unanswered.is_empty() { self.unheard(&given_up) } else { Vec::new() };
+            if asked.is_empty() && unanswered.is_empty() && lost.is_empty() {
                 break;
             }
-            for (ifindex, addr) in unanswered {
+            given_up.extend(lost.iter().copied());
+            for (ifindex, addr) in unanswered.into_iter().chain(lost) {
                 neigh::give_up(ifindex, addr)?;
             }
             for (dev, answer) in asked {
@@ -491,6 +495,23 @@ impl World {
         questions.sort();
         questions.dedup();
         Ok((SendRun { packets, conntrack, questions: Some(questions), at_ns: None, record: None }, ids))
+    }
+
+    /// Neighbours that the namespace asks for at devices without a carrier, where nobody can hear that; without those `given_up` before.
+    fn unheard(&self, given_up: &BTreeSet<(u32, Ipv4Addr)>) -> Vec<(u32, Ipv4Addr)> {
+        let silent = |device: &&Device| device.up && !device.carrier;
+        let Some(_) = self.config.devices.iter().find(silent) else { return Vec::new() };
+        // Not that of the program's first thread.
+        let table = std::fs::read_to_string("/proc/thread-self/net/arp").unwrap_or_default();
+        let lost = table.lines().skip(1).filter_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let (&[addr, _, "0x0", .., dev], true) = (fields.as_slice(), fields.len() >= 6) else {
+                return None;
+            };
+            let device = self.config.devices.iter().filter(silent).find(|device| device.name == dev)?;
+            Some((device.ifindex, addr.parse().ok()?))
+        });
+        lost.filter(|lost| !given_up.contains(lost)).collect()
     }
 
     /// Whether the collector took connections of the case away since they were `last` looked at: of a table that is nearly full it takes those that

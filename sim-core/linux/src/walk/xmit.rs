@@ -213,6 +213,8 @@ pub(super) fn resolve<S: Sink>(
     // An entry that an administrator made is not overwritten (`__neigh_update`).
     let fixed = entry.is_some_and(|entry| matches!(entry.state, NudState::Permanent | NudState::NoArp));
     let heard = cx.state.stack.heard.get(&(dev, addr)).filter(|_| !fixed);
+    // Whom nobody can ask does not answer.
+    let silent = cx.ns.config.devices.get(dev.index()).is_some_and(|device| !device.carrier);
     let (result, mac) = match entry {
         _ if let Some(mac) = heard.and_then(|heard| heard.mac) => (NeighResult::Known(mac), mac),
         Some(entry) => match (entry.state, entry.mac) {
@@ -225,16 +227,18 @@ pub(super) fn resolve<S: Sink>(
                 | NudState::Probe,
                 Some(mac),
             ) => (NeighResult::Known(mac), mac),
-            (NudState::Failed, _) => {
-                cx.sink.step(skb, Step::Neighbour { dev, addr, result: NeighResult::Failed });
-                return Err(DropCode::NeighFailed);
-            }
+            (NudState::Failed, _) => (NeighResult::Failed, MacAddr::default()),
+            _ if silent => (NeighResult::Failed, MacAddr::default()),
             _ => (NeighResult::Assumed, assumed_mac(addr)),
         },
         None if cx.ns.fib.is_broadcast(addr, dev) => (NeighResult::NotNeeded, MacAddr::BROADCAST),
+        None if silent => (NeighResult::Failed, MacAddr::default()),
         None => (NeighResult::Assumed, assumed_mac(addr)),
     };
     cx.sink.step(skb, Step::Neighbour { dev, addr, result });
+    if result == NeighResult::Failed {
+        return Err(DropCode::NeighFailed);
+    }
     if result == NeighResult::Assumed {
         let asked = Heard { mac: None, updated_ns: cx.state.now_ns };
         cx.state.stack.heard.entry((dev, addr)).or_insert(asked);
