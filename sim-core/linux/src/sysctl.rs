@@ -16,7 +16,7 @@ use crate::conntrack::CtSettings;
 use crate::diag::Diagnostic;
 use crate::ids::{DevId, SourceLine};
 
-pub use ranges::{Misfit, check};
+pub use ranges::{Misfit, check, is_read};
 
 /// What `conf.all`, `conf.default` or a device holds. Every value as the kernel keeps it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::conntrack::{self, CtLine};
+use crate::keys::near;
 use crate::raw_sockets::Listing;
 use crate::reader::Reader;
 use crate::source::Source;
@@ -477,7 +478,14 @@ impl<'s, 'a> NetNsReader<'s, 'a> {
             if !FILES.contains(&name.as_str()) {
                 let file = self.ns.config.files.len() as u32;
                 self.ns.config.files.push(format!("{}/{}{name}", self.label, self.prefix));
-                self.reader(file).note(0, "not a file of a bundle: not read");
+                let what = "not a file of a bundle: not read";
+                // One that is there under its name needs none that is misspelt.
+                let there = |known: &&str| !self.ns.config.files.iter().any(|file| is_file(file, known));
+                let missing = FILES.into_iter().filter(there);
+                match near(&name, missing) {
+                    Some(meant) => self.reader(file).warning(0, format!("{what}; did you mean {meant}?")),
+                    None => self.reader(file).note(0, what),
+                }
             }
         }
     }
@@ -503,6 +511,11 @@ impl<'s, 'a> NetNsReader<'s, 'a> {
             }
         }
     }
+}
+
+/// Whether a path's last part is `name`.
+fn is_file(path: &str, name: &str) -> bool {
+    path.rsplit('/').next() == Some(name)
 }
 
 fn node_info(reader: &mut Reader<'_>, text: &[u8], node: &mut NodeInfo) {
@@ -546,7 +559,13 @@ fn node_info(reader: &mut Reader<'_>, text: &[u8], node: &mut NodeInfo) {
                         node.backend = Some(value)
                     }
                     "backend" => reader.error(line, format!("backend '{value}' is neither nft nor legacy")),
-                    _ => reader.note(line, format!("key '{key}' is not known here")),
+                    _ => {
+                        let what = format!("key '{key}' is not known here");
+                        match near(&key, ["name", "time", "kernel", "backend"].into_iter()) {
+                            Some(meant) => reader.error(line, format!("{what}; did you mean '{meant}'?")),
+                            None => reader.warning(line, what),
+                        }
+                    }
                 }
             }
         }

@@ -73,7 +73,7 @@ struct Half {
 }
 
 impl Half {
-    fn tuple(&self, what: &str) -> Result<CtLineTuple, String> {
+    fn tuple(&self, what: &str, protocol: u8) -> Result<CtLineTuple, String> {
         let (Some(src), Some(dst)) = (self.src, self.dst) else {
             return Err(format!("the {what} direction has no src or dst"));
         };
@@ -82,6 +82,16 @@ impl Half {
             (None, None) => None,
             _ => return Err(format!("the {what} direction has type without code")),
         };
+        // What the tool always prints of these (`ports_snprintf`, `icmp_snprintf` of libnetfilter_conntrack).
+        match protocol {
+            6 | 17 | 33 | 132 | 136 if self.sport.is_none() || self.dport.is_none() => {
+                return Err(format!("the {what} direction has no sport or dport"));
+            }
+            1 | 58 if icmp.is_none() || self.sport.is_none() => {
+                return Err(format!("the {what} direction has no type, code or id"));
+            }
+            _ => {}
+        }
         Ok(CtLineTuple {
             src,
             dst,
@@ -284,14 +294,16 @@ fn ct_line(line: &str, source: SourceLine) -> Result<CtLine, String> {
             "zone-reply" => ct.3 = value(key, text)?,
             "helper" => ct.4 = Some(text.to_owned()),
             // How often it is referred to, labels, times: nothing that a packet is asked for here.
-            _ => {}
+            "use" | "labels" | "secctx" | "secmark" | "start" | "stop" | "delta-time" | "vtag-orig"
+            | "vtag-reply" | "l3out" | "ifid" => {}
+            _ => return Err(format!("{key}= is not understood")),
         }
     }
     if let Some(name) = state.as_deref().filter(|name| protocol == 6 && tcp_state(name).is_none()) {
         return Err(format!("'{name}' is no state of TCP"));
     }
-    let original = original.tuple("original")?;
-    let reply = reply.tuple("reply")?;
+    let original = original.tuple("original", protocol)?;
+    let reply = reply.tuple("reply", protocol)?;
     let family = *family.get_or_insert(crate::routes::family(&original.src));
     if crate::routes::family(&original.src) != family || crate::routes::family(&reply.src) != family {
         return Err("addresses of the other family".to_owned());

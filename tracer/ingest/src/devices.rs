@@ -6,8 +6,10 @@ use std::net::IpAddr;
 use pktwalk_linux::config::{Address, BridgePort, Device, DeviceKind, NetNsConfig, UnmodelledPoint};
 use pktwalk_linux::diag::Remarks;
 use pktwalk_packet::MacAddr;
+use serde_json::Value;
 
 use crate::json::{self, Object};
+use crate::keys;
 use crate::reader::Reader;
 use crate::stacked::{self, Stacked};
 
@@ -102,6 +104,8 @@ pub(crate) fn links(reader: &mut Reader<'_>, text: &[u8]) -> Vec<Stacked> {
         if !has_room(reader, object.line) {
             return;
         }
+        keys::LINK.check(reader, &object.map, object.line);
+        details(reader, object);
         let Some(device) = device(reader, object, &names, true) else { return };
         if !seen.insert(device.name.clone()) {
             reader.error(
@@ -146,10 +150,15 @@ pub(crate) fn addresses(reader: &mut Reader<'_>, text: &[u8], have_links: bool) 
     let mut places: HashMap<String, usize> = devices.map(|(at, device)| (device.name.clone(), at)).collect();
     json::objects(reader, text, |reader, object| {
         let object = &object;
+        keys::LINK.check(reader, &object.map, object.line);
+        details(reader, object);
         let Some(name) = object.text("ifname") else {
             reader.error(object.line, "a device without ifname");
             return;
         };
+        if !object.has("addr_info") {
+            reader.error(object.line, format!("{name} has no addr_info, as `ip -j addr` prints it"));
+        }
         if !places.contains_key(&name) {
             if !has_room(reader, object.line) {
                 return;
@@ -165,11 +174,15 @@ pub(crate) fn addresses(reader: &mut Reader<'_>, text: &[u8], have_links: bool) 
         }
         let mut found = Vec::new();
         for info in object.list("addr_info") {
-            let Some(map) = info.as_object() else { continue };
+            let Some(map) = info.as_object() else {
+                reader.error(object.line, format!("{name}: an element of addr_info that is no object"));
+                continue;
+            };
             // The tool prints `{}` where it left one out.
             if map.is_empty() {
                 continue;
             }
+            keys::ADDRESS.check(reader, map, object.line);
             match address(reader, &Object { map: map.clone(), repeated: Vec::new(), line: object.line }) {
                 Ok(address) => found.push(address),
                 Err(message) => reader.error(object.line, format!("{name}: {message}")),
@@ -183,6 +196,19 @@ pub(crate) fn addresses(reader: &mut Reader<'_>, text: &[u8], have_links: bool) 
     stacked
 }
 
+/// Whether what `-d` adds is as the tool prints it.
+fn details(reader: &mut Reader<'_>, object: &Object) {
+    let Some(info) = object.object("linkinfo") else { return };
+    keys::LINKINFO.check(reader, &info.map, object.line);
+    for (key, keys) in [("info_data", &keys::INFO_DATA), ("info_slave_data", &keys::INFO_SLAVE_DATA)] {
+        // Those of other kinds of ports are nothing that is read.
+        let read = key == "info_data" || info.text("info_slave_kind").as_deref() == Some("bridge");
+        if let Some(data) = info.map.get(key).and_then(Value::as_object).filter(|_| read) {
+            keys.check(reader, data, object.line);
+        }
+    }
+}
+
 fn address(reader: &mut Reader<'_>, info: &Object) -> Result<Address, String> {
     let local = info.text("local").ok_or("an address without local")?;
     let local: IpAddr = local.parse().map_err(|_| format!("'{local}' is no address"))?;
@@ -191,7 +217,7 @@ fn address(reader: &mut Reader<'_>, info: &Object) -> Result<Address, String> {
         Some(len) if len <= bits => len,
         _ => return Err(format!("{local} has no prefix length of 0 to {bits}")),
     };
-    let scope_text = info.text("scope").unwrap_or_else(|| "global".to_owned());
+    let scope_text = info.text("scope").ok_or_else(|| format!("{local} has no scope"))?;
     let scope = scope(&scope_text).ok_or_else(|| format!("{local}: scope '{scope_text}' is not known"))?;
     // `address` is the other end of a point-to-point address.
     let peer = info.read(reader, "address", json::address);
@@ -220,9 +246,16 @@ fn device(reader: &mut Reader<'_>, object: &Object, names: &Names, detailed: boo
     if !object.has("flags") {
         reader.error(object.line, format!("device {name} has no flags: it is taken to be down"));
     }
-    let link_type = object.text("link_type").unwrap_or_default();
+    let link_type = object.text("link_type").unwrap_or_else(|| {
+        reader.error(object.line, format!("device {name} has no link_type"));
+        String::new()
+    });
     let mac_text = object.text("address");
     let mac = match (link_type.as_str(), &mac_text) {
+        ("ether", None) => {
+            reader.error(object.line, format!("device {name} has no address"));
+            None
+        }
         ("ether" | "loopback", Some(text)) => {
             let read = mac(text);
             if read.is_none() {

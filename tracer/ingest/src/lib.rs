@@ -28,6 +28,7 @@ mod conntrack;
 mod demo;
 mod devices;
 mod json;
+mod keys;
 mod neigh;
 mod other;
 mod raw_sockets;

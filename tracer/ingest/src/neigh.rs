@@ -4,11 +4,13 @@ use pktwalk_linux::config::{FdbEntry, Neighbour, NudState, ProxyNeighbour};
 
 use crate::devices::mac;
 use crate::json;
+use crate::keys;
 use crate::reader::Reader;
 
 /// `ip -j neigh`.
 pub(crate) fn neighbours(reader: &mut Reader<'_>, text: &[u8]) {
     json::objects(reader, text, |reader, object| {
+        keys::NEIGH.check(reader, &object.map, object.line);
         let (Some(dev), Some(addr)) = (object.text("dev"), object.read(reader, "dst", json::address)) else {
             reader.error(object.line, "a neighbour without dev or dst");
             return;
@@ -23,6 +25,7 @@ pub(crate) fn neighbours(reader: &mut Reader<'_>, text: &[u8]) {
         }
         let states = object.strings("state");
         let state = match states.first() {
+            // The tool leaves it out where it is none.
             None => NudState::None,
             Some(text) => NudState::from_name(text).unwrap_or_else(|| {
                 reader.error(
@@ -41,6 +44,7 @@ pub(crate) fn neighbours(reader: &mut Reader<'_>, text: &[u8]) {
 pub(crate) fn proxies(reader: &mut Reader<'_>, text: &[u8]) {
     if text.trim_ascii_start().starts_with(b"[") {
         json::objects(reader, text, |reader, object| {
+            keys::NEIGH.check(reader, &object.map, object.line);
             let dev = object.text("dev");
             match object.read(reader, "dst", json::address) {
                 Some(addr) => reader.config.proxy_neighbours.push(ProxyNeighbour { dev, addr }),
@@ -71,6 +75,7 @@ pub(crate) fn proxies(reader: &mut Reader<'_>, text: &[u8]) {
 /// `bridge -j fdb`. Lists of addresses that devices receive (`self` without a bridge) are no forwarding entries and are left out.
 pub(crate) fn fdb(reader: &mut Reader<'_>, text: &[u8]) {
     json::objects(reader, text, |reader, object| {
+        keys::FDB.check(reader, &object.map, object.line);
         let (Some(mac_text), Some(dev)) = (object.text("mac"), object.text("ifname")) else {
             reader.error(object.line, "an entry without mac or ifname");
             return;
@@ -82,6 +87,9 @@ pub(crate) fn fdb(reader: &mut Reader<'_>, text: &[u8]) {
         let remote = object.read(reader, "dst", json::address);
         if !object.has("master") && remote.is_none() {
             return;
+        }
+        if !object.has("state") {
+            reader.error(object.line, format!("an entry for {mac_text} on {dev} without state"));
         }
         let vlan = object.read(reader, "vlan", |v| u16::try_from(json::number(v)?).ok());
         let local = matches!(object.text("state").as_deref(), Some("permanent")) && remote.is_none();

@@ -6,6 +6,7 @@ use pktwalk_linux::config::UnmodelledPoint;
 use pktwalk_linux::hook::{Family, TableName};
 
 use crate::json;
+use crate::keys;
 use crate::reader::Reader;
 
 /// Devices and hooks (`ingress`, `egress`) of which all filters are known.
@@ -16,6 +17,7 @@ pub(crate) type Listed = BTreeSet<(String, &'static str)>;
 pub(crate) fn tc_filters(reader: &mut Reader<'_>, text: &[u8]) -> Listed {
     let mut listed = Listed::new();
     json::objects(reader, text, |reader, object| {
+        keys::TC_FILTER.check(reader, &object.map, object.line);
         let hook = match object.text("hook").as_deref() {
             Some("ingress") => "ingress",
             Some("egress") => "egress",
@@ -50,6 +52,7 @@ pub(crate) fn tc_filters(reader: &mut Reader<'_>, text: &[u8]) -> Listed {
 /// `listed` says so.
 pub(crate) fn tc(reader: &mut Reader<'_>, text: &[u8], listed: &Listed) {
     json::objects(reader, text, |reader, object| {
+        keys::TC.check(reader, &object.map, object.line);
         let Some(kind) = object.text("kind") else {
             reader.error(object.line, "an entry without kind");
             return;
@@ -196,12 +199,28 @@ pub(crate) fn nft(reader: &mut Reader<'_>, text: &[u8]) {
         return;
     }
     let mut tables: BTreeMap<(String, String), NftTable> = BTreeMap::new();
-    let read = json::objects_in(reader, text, "nftables", |_, item| {
+    let read = json::objects_in(reader, text, "nftables", |reader, item| {
         let Some((kind, body)) = item.map.iter().next() else { return };
+        // Of connection tracking: helpers, timeouts, expectations.
+        if kind.starts_with("ct ") {
+            return;
+        }
+        keys::NFT_KIND.check(reader, &item.map, item.line);
+        let keys = match kind.as_str() {
+            "table" => &keys::NFT_TABLE,
+            "chain" => &keys::NFT_CHAIN,
+            "rule" | "flowtable" => &keys::NFT_RULE,
+            _ => return,
+        };
+        if let Some(body) = body.as_object() {
+            keys.check(reader, body, item.line);
+        }
         let field = |key: &str| body.get(key).and_then(json::text);
-        let Some(family) = field("family") else { return };
-        let Some(table) = (if kind == "table" { field("name") } else { field("table") }) else { return };
-        let entry = tables.entry((family, table)).or_insert_with(|| NftTable {
+        let table = if kind == "table" { field("name") } else { field("table") };
+        let (Some(family), Some(table)) = (field("family"), table) else {
+            return reader.error(item.line, format!("a {kind} without its family or table"));
+        };
+        let entry = tables.entry((family, table.clone())).or_insert_with(|| NftTable {
             line: item.line,
             base: Vec::new(),
             chains: BTreeSet::new(),
@@ -211,6 +230,9 @@ pub(crate) fn nft(reader: &mut Reader<'_>, text: &[u8]) {
             "chain" => {
                 let name = field("name").unwrap_or_default();
                 if let Some(hook) = field("hook") {
+                    if field("policy").is_none() {
+                        reader.error(item.line, format!("base chain {name} of table {table} without policy"));
+                    }
                     entry.base.push((name.clone(), hook, field("dev")));
                     entry.acts |= field("policy").is_some_and(|policy| policy != "accept");
                 }

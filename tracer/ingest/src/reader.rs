@@ -1,6 +1,7 @@
 //! What every reader of a file has at hand: the namespace that it fills and the place that it is at.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use pktwalk_linux::config::{NetNsConfig, UnmodelledPoint, UnmodelledState};
 use pktwalk_linux::diag::{Diagnostic, Remarks};
@@ -19,11 +20,13 @@ pub(crate) struct Reader<'a> {
     pub(crate) broken: bool,
     /// Set where the rest of the file is not read.
     pub(crate) given_up: bool,
+    /// Keys that are not understood, each with what should print it: they are said once.
+    pub(crate) named: BTreeSet<(&'static str, String)>,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(config: &'a mut NetNsConfig, remarks: &'a mut Remarks, file: u32) -> Reader<'a> {
-        Reader { config, remarks, file, broken: false, given_up: false }
+        Reader { config, remarks, file, broken: false, given_up: false, named: BTreeSet::new() }
     }
 
     pub(crate) fn at(&self, line: u32) -> SourceLine {

@@ -10,6 +10,7 @@ use pktwalk_linux::ids::SourceLine;
 
 use crate::devices;
 use crate::json::{self, Object};
+use crate::keys;
 use crate::reader::Reader;
 
 /// Table number by name or number.
@@ -49,11 +50,21 @@ impl NexthopObjects {
 pub(crate) fn nexthop_objects(reader: &mut Reader<'_>, text: &[u8]) -> NexthopObjects {
     let mut all = NexthopObjects::default();
     json::objects(reader, text, |reader, object| {
+        keys::NEXTHOP.check(reader, &object.map, object.line);
         let Some(id) = object.number("id") else {
             reader.error(object.line, "a nexthop without id");
             return;
         };
         if object.has("group") {
+            for member in object.list("group") {
+                match member.as_object() {
+                    Some(map) => keys::NEXTHOP_MEMBER.check(reader, map, object.line),
+                    None => reader.error(object.line, format!("a member of group {id} that is no object")),
+                }
+                if member.get("id").and_then(json::number).is_none() {
+                    reader.error(object.line, format!("a member of nexthop group {id} without id"));
+                }
+            }
             let members = object
                 .list("group")
                 .iter()
@@ -108,6 +119,7 @@ fn nexthop(reader: &mut Reader<'_>, object: &Object, route: &Object) -> Nexthop 
                 | "trap"
                 | "rt_offload"
                 | "rt_trap"
+                | "rt_offload_failed"
                 | "notify"
                 | "unresolved"
         ) {
@@ -192,6 +204,7 @@ pub(crate) fn routes(reader: &mut Reader<'_>, text: &[u8], family: Family, besid
     let one_line = !text.trim_ascii().contains(&b'\n');
     let lines = beside.text.filter(|_| one_line && family == Family::V4).map(|text| &text.lines);
     json::objects(reader, text, |reader, object| {
+        keys::ROUTE.check(reader, &object.map, object.line);
         match route(reader, &object, family, beside) {
             Ok(mut route) => {
                 let key = (route.dst, route.table, route.tos, route.metric);
@@ -278,7 +291,9 @@ fn route(
     let prefsrc = object.read(reader, "prefsrc", json::address);
     let (mut mtu, mut mtu_lock, mut hop_limit) = (None, false, None);
     // The others are for the ends of connections (`window`, `advmss`, `rto_min`, ...).
-    for metrics in object.list("metrics").iter().filter_map(|v| v.as_object()) {
+    for metrics in object.list("metrics") {
+        let metrics = metrics.as_object().ok_or("metrics that are no object")?;
+        keys::METRICS.check(reader, metrics, object.line);
         if let Some(value) = metrics.get("mtu") {
             mtu = json::number_u32(value);
             // The JSON of the tool leaves `lock` out (its text has it); our own writer adds a key for it.
@@ -340,6 +355,7 @@ fn nexthops(
         let mut nexthops = Vec::with_capacity(list.len());
         for member in list {
             let map = member.as_object().ok_or("a nexthop that is no object")?.clone();
+            keys::ROUTE_NEXTHOP.check(reader, &map, object.line);
             let member = Object { map, repeated: Vec::new(), line: object.line };
             let one = nexthop(reader, &member, object);
             if member.has("encap") {

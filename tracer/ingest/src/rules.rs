@@ -6,6 +6,7 @@ use pktwalk_linux::hook::Family;
 use serde_json::Value;
 
 use crate::json::{self, Object};
+use crate::keys;
 use crate::reader::Reader;
 use crate::routes;
 
@@ -46,15 +47,18 @@ const KNOWN: [&str; 31] = [
 
 /// Reads the rules of one family.
 pub(crate) fn rules(reader: &mut Reader<'_>, text: &[u8], family: Family) {
-    json::objects(reader, text, |reader, object| match rule(reader, &object, family) {
-        Ok(rule) => reader.config.routing_rules.push(rule),
-        Err(message) => {
-            reader.error(object.line, message.clone());
-            reader.unmodelled(
-                object.line,
-                format!("routing rule that cannot be read: {message}"),
-                UnmodelledPoint::Everywhere,
-            );
+    json::objects(reader, text, |reader, object| {
+        keys::RULE.check(reader, &object.map, object.line);
+        match rule(reader, &object, family) {
+            Ok(rule) => reader.config.routing_rules.push(rule),
+            Err(message) => {
+                reader.error(object.line, message.clone());
+                reader.unmodelled(
+                    object.line,
+                    format!("routing rule that cannot be read: {message}"),
+                    UnmodelledPoint::Everywhere,
+                );
+            }
         }
     });
 }
@@ -121,6 +125,10 @@ fn net(object: &Object, key: &str, len_key: &str, family: Family) -> Result<Opti
 fn rule(reader: &mut Reader<'_>, object: &Object, family: Family) -> Result<RoutingRule, String> {
     if let Some(key) = object.repeated.first() {
         return Err(format!("'{key}' of a rule stands twice"));
+    }
+    // The tool always prints it, `all` where it selects nothing.
+    if !object.has("src") {
+        return Err("a rule without src".to_owned());
     }
     let priority = selector(object, "priority", narrow::<u32>)?.ok_or("a rule without priority")?;
     let fwmark = match selector(object, "fwmark", narrow::<u32>)? {

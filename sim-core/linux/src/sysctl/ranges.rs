@@ -58,6 +58,11 @@ fn range(key: &str) -> Option<Range> {
     })
 }
 
+/// Whether walks read a setting of this name (that of a device with its device).
+pub fn is_read(key: &str) -> bool {
+    range(key).is_some()
+}
+
 /// Whether a running kernel can show `text` as the value of `key`. Settings that no walk reads may have any.
 ///
 /// # Errors
