@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::diag::{Diagnostic, Lost, Remarks, Severity};
 use crate::hook::{Family, TableName};
@@ -342,6 +342,7 @@ impl Reader {
             return self.lost(format!("chain {} stands in no table that is known", short(name)));
         };
         let built_in = is_built_in(table.name, name);
+        let left_as_is = built_in && policy == Some("-");
         let policy = match (policy, built_in) {
             (Some("ACCEPT"), true) => Some(Policy::Accept),
             (Some("DROP"), true) => Some(Policy::Drop),
@@ -362,7 +363,11 @@ impl Reader {
                 );
                 None
             }
-            (_, false) => {
+            (None, false) => {
+                self.lost(format!("`-` is missing after chain {}, so the tools refuse it", short(name)));
+                None
+            }
+            (Some(_), false) => {
                 self.say(Severity::Warning, format!("`-` is missing after chain {}", short(name)));
                 None
             }
@@ -377,8 +382,17 @@ impl Reader {
         if let Some(known) = self.chain_index(name) {
             self.say(Severity::Warning, format!("chain {} is declared twice", short(name)));
             if let Some(chain) = self.chain(known) {
+                // `-` leaves a policy as it is.
+                if left_as_is {
+                    return;
+                }
                 chain.policy = policy;
                 chain.counters = parsed;
+                // The legacy tool refuses a second chain of the name, the nft one empties the first.
+                if !built_in {
+                    chain.rules.clear();
+                    self.lost(format!("chain {} is emptied, or the file refused", short(name)));
+                }
             }
             return;
         }
@@ -436,12 +450,14 @@ impl Reader {
         let command = word(at).unwrap_or("");
         let verb = match command {
             "-A" | "--append" => 'A',
-            "-I" | "--insert" => 'I',
-            "-R" | "--replace" => 'R',
+            "-C" | "--check" => 'C',
             "-D" | "--delete" => 'D',
+            "-E" | "--rename-chain" => 'E',
+            "-F" | "--flush" => 'F',
+            "-I" | "--insert" => 'I',
             "-N" | "--new-chain" => 'N',
             "-P" | "--policy" => 'P',
-            "-F" | "--flush" => 'F',
+            "-R" | "--replace" => 'R',
             "-X" | "--delete-chain" => 'X',
             "-Z" | "--zero" => 'Z',
             _ => {
@@ -451,35 +467,122 @@ impl Reader {
         if self.table.is_none() {
             return self.lost(format!("the line stands in no table that is known: `{}`", short(line)));
         }
-        if verb == 'Z' {
-            return self.say(Severity::Note, "counters are not zeroed");
-        }
-        let Some(name) = word(at + 1) else {
-            return match verb {
-                'F' => self.flush(None),
-                'X' => self.say(Severity::Note, "chains are not deleted"),
-                _ => self.lost(format!("{command} without a chain")),
-            };
-        };
-        if name.is_empty() || lossy && name.contains('\u{fffd}') {
+        let name = word(at + 1).filter(|name| !name.starts_with('-'));
+        if name.is_some_and(|name| name.is_empty() || lossy && name.contains('\u{fffd}')) {
             return self.lost("the chain's name cannot be read");
         }
-        let rest = tokens.get(at + 2..).unwrap_or_default();
-        match verb {
-            'N' if self.chain_index(name).is_some() => {
-                self.say(Severity::Warning, format!("chain {} is there already", short(name)));
+        let rest = tokens.get(at + 1 + usize::from(name.is_some())..).unwrap_or_default();
+        match (verb, name) {
+            ('F' | 'X' | 'Z', name) => self.on_chains(verb, name, rest, only),
+            (_, None) => self.lost(format!("{command} without a chain")),
+            ('A' | 'C' | 'D' | 'I' | 'R', Some(name)) => {
+                self.rule_line(verb, name, rest, counters, only, lossy);
             }
-            'N' => {
-                self.make_chain(name, None, None);
+            // The legacy tool renames it; the nft one fails (`CHAIN_RENAME failed`) where the chain is made by the same file.
+            ('E', Some(_)) => self.lost("a chain is renamed, which only iptables-legacy-restore does"),
+            ('N', Some(name)) => {
+                if self.is_for_us(verb, rest, only) {
+                    self.new_chain(name);
+                }
             }
-            'P' => self.set_policy(name, rest),
-            'F' => self.flush(Some(name)),
-            'X' => self.say(Severity::Warning, format!("chain {} is not deleted", short(name))),
-            _ => self.rule_line(verb, name, rest, counters, only, lossy),
+            (_, Some(name)) => self.set_policy(name, rest, only),
         }
     }
 
-    fn set_policy(&mut self, name: &str, rest: &[Token<'_>]) {
+    /// Whether a line without a rule is for this family, and has nothing behind it that the tools refuse (`Bad argument`, `Illegal option`).
+    fn is_for_us(&mut self, verb: char, rest: &[Token<'_>], only: Option<Family>) -> bool {
+        let mut words = rest.iter().map(|token| &*token.text);
+        while let Some(word) = words.next() {
+            match word {
+                // The tools ask for a family before the command only.
+                "-v" | "--verbose" | "-4" | "--ipv4" | "-6" | "--ipv6" => {}
+                "-c" | "--set-counters" if verb == 'P' => {
+                    let number = |word: Option<&str>| word.is_some_and(|word| word.parse::<u64>().is_ok());
+                    if !(number(words.next()) && number(words.next())) {
+                        self.lost("-c needs two numbers");
+                        return false;
+                    }
+                }
+                _ => {
+                    self.lost(format!("`{}` after -{verb}, which the tools refuse", short(word)));
+                    return false;
+                }
+            }
+        }
+        if only.is_some_and(|family| family != self.save.family) {
+            self.say(Severity::Note, "the line is for the other family only");
+            return false;
+        }
+        true
+    }
+
+    fn new_chain(&mut self, name: &str) {
+        let built_in = self.table.as_ref().is_some_and(|table| is_built_in(table.name, name));
+        if built_in || self.chain_index(name).is_some() {
+            return self.lost(format!("chain {} is there already, so the tools refuse it", short(name)));
+        }
+        self.make_chain(name, None, None);
+    }
+
+    /// `-F`, `-X` and `-Z`, each of one chain or of all.
+    fn on_chains(&mut self, verb: char, name: Option<&str>, rest: &[Token<'_>], only: Option<Family>) {
+        // `-Z CHAIN 3`.
+        let skip = usize::from(verb == 'Z' && rest.first().is_some_and(|token| place(&token.text).is_some()));
+        if !self.is_for_us(verb, rest.get(skip..).unwrap_or_default(), only) {
+            return;
+        }
+        if let Some(name) = name {
+            let built_in = self.table.as_ref().is_some_and(|table| is_built_in(table.name, name));
+            if self.chain_index(name).is_none() && !built_in {
+                return self.lost(format!("-{verb} names no chain of the table: {}", short(name)));
+            }
+            if verb == 'X' && built_in {
+                return self.lost(format!("{} is built in and cannot be deleted", short(name)));
+            }
+        }
+        match verb {
+            'F' => self.flush(name),
+            'X' => self.delete_chains(name),
+            _ => self.say(Severity::Note, "counters are not zeroed"),
+        }
+    }
+
+    /// The kernel deletes chains that are empty and that nothing jumps to.
+    fn delete_chains(&mut self, name: Option<&str>) {
+        let Some(table) = &mut self.table else { return };
+        let jumped: FxHashSet<&str> = table
+            .chains
+            .iter()
+            .flat_map(|chain| &chain.rules)
+            .filter_map(|rule| match &rule.target {
+                Target::Jump(name) | Target::Goto(name) => Some(name.as_str()),
+                _ => None,
+            })
+            .collect();
+        let goes = |chain: &Chain| match name {
+            Some(name) => chain.name == name,
+            None => !is_built_in(table.name, &chain.name),
+        };
+        let used = |chain: &&Chain| goes(chain) && (!chain.rules.is_empty() || jumped.contains(&*chain.name));
+        if let Some(used) = table.chains.iter().find(used) {
+            let message = format!("chain {} is in use and cannot be deleted", short(&used.name));
+            return self.lost(message);
+        }
+        drop(jumped);
+        let table_name = table.name;
+        table.chains.retain(|chain| match name {
+            Some(name) => chain.name != name,
+            None => is_built_in(table_name, &chain.name),
+        });
+        let places = table.chains.iter().enumerate();
+        self.index = places.map(|(at, chain)| (chain.name.clone(), at)).collect();
+        self.last = None;
+    }
+
+    fn set_policy(&mut self, name: &str, rest: &[Token<'_>], only: Option<Family>) {
+        if !self.is_for_us('P', rest.get(1..).unwrap_or_default(), only) {
+            return;
+        }
         let policy = match rest.first().map(|token| &*token.text) {
             Some("ACCEPT") => Policy::Accept,
             Some("DROP") => Policy::Drop,
@@ -488,6 +591,9 @@ impl Reader {
         let built_in = self.table.as_ref().is_some_and(|table| is_built_in(table.name, name));
         if !built_in {
             return self.lost(format!("{} is no built-in chain", short(name)));
+        }
+        if policy == Policy::Drop && self.table.as_ref().is_some_and(|table| table.name == TableName::Nat) {
+            return self.lost("the tools set no policy DROP in table nat by -P");
         }
         let index = match self.chain_index(name) {
             Some(index) => index,
@@ -500,8 +606,14 @@ impl Reader {
 
     fn flush(&mut self, name: Option<&str>) {
         let Some(table) = &mut self.table else { return };
+        let mut some = false;
         for chain in table.chains.iter_mut().filter(|chain| name.is_none_or(|name| chain.name == name)) {
+            some |= !chain.rules.is_empty();
             chain.rules.clear();
+        }
+        // iptables-nft-restore leaves those that the same file made.
+        if name.is_none() && some {
+            self.lost("all chains are flushed, which only iptables-legacy-restore does");
         }
     }
 
@@ -516,15 +628,30 @@ impl Reader {
     ) {
         // The place of `-I CHAIN 3`, `-R CHAIN 3`, `-D CHAIN 3`.
         let place = match rest.first() {
-            Some(token) if verb != 'A' => token.text.parse::<usize>().ok().filter(|place| *place > 0),
+            Some(token) if !matches!(verb, 'A' | 'C') => place(&token.text),
             _ => None,
         };
         let words = if place.is_some() { rest.get(1..).unwrap_or_default() } else { rest };
         let is_chain = |name: &str| self.index.contains_key(name);
         let mut read = parse_rule::read(words, self.save.family, self.source, counters, &is_chain);
-        let only = read.only.or(only);
+        // Behind a command without a rule the tools do not ask for it.
+        let only = if verb == 'D' && place.is_some() { only } else { read.only.or(only) };
         if only.is_some_and(|family| family != self.save.family) {
             return self.say(Severity::Note, "the rule is for the other family only");
+        }
+        // What the tools refuse (`Bad argument`, `Illegal option`) leaves nobody knows which rules.
+        let odd = match (verb, place) {
+            ('D', Some(_)) => words
+                .iter()
+                .find(|word| !matches!(&*word.text, "-v" | "--verbose" | "-4" | "--ipv4" | "-6" | "--ipv6")),
+            ('C' | 'D', None) => words.iter().find(|word| matches!(&*word.text, "-c" | "--set-counters")),
+            _ => None,
+        };
+        if let Some(odd) = odd {
+            return self.lost(format!("`{}` in a line of -{verb}, which the tools refuse", short(&odd.text)));
+        }
+        if verb == 'R' && read.rules.len() > 1 {
+            return self.lost("-R with more than one address");
         }
         for (severity, problem) in std::mem::take(&mut read.problems) {
             self.say(severity, problem);
@@ -565,7 +692,8 @@ impl Reader {
                 // The tool refuses a place beyond the end; the rule is not lost here.
                 let at = place.unwrap_or(1) - 1;
                 let end = at.min(chain.rules.len());
-                chain.rules.splice(end..end, rules);
+                // One for each address, each put at the same place.
+                chain.rules.splice(end..end, rules.into_iter().rev());
                 at <= end
             }
             ('R', Some(place)) if place <= chain.rules.len() => {
@@ -576,12 +704,13 @@ impl Reader {
                 chain.rules.remove(place - 1);
                 true
             }
-            ('D', None) => {
+            ('C' | 'D', None) => {
                 let same =
                     |a: &Rule, b: &Rule| (&a.ip, &a.matches, &a.target) == (&b.ip, &b.matches, &b.target);
                 let mut done = true;
                 for rule in &rules {
                     match chain.rules.iter().position(|one| same(one, rule)) {
+                        Some(_) if verb == 'C' => {}
                         Some(at) => {
                             chain.rules.remove(at);
                         }
@@ -600,6 +729,18 @@ impl Reader {
             self.lost(format!("-{verb} names no rule of chain {}", short(name)));
         }
     }
+}
+
+/// The place of a rule, from 1 on, as the tools read numbers (`strtoul` with base 0).
+fn place(text: &str) -> Option<usize> {
+    let digits = text.strip_prefix('+').unwrap_or(text);
+    let place = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        Some(hex) => usize::from_str_radix(hex, 16),
+        None if digits.starts_with('0') => usize::from_str_radix(digits, 8),
+        None => digits.parse(),
+    };
+    // A second sign is none of a number.
+    place.ok().filter(|place| *place > 0 && !digits.contains('+'))
 }
 
 /// What a rule takes in memory, about: words of what is not modelled take most.
