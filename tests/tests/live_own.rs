@@ -210,6 +210,44 @@ fn neighbours_that_are_not_permanent_are_changed_by_what_is_heard() {
 }
 
 #[test]
+fn a_device_without_arp_needs_no_neighbour_but_a_failed_one() {
+    if skip_unprivileged("a_device_without_arp_needs_no_neighbour_but_a_failed_one") {
+        return;
+    }
+    let other = MacAddr([2, 0, 0, 0, 1, 3]);
+    for (state, mac, to) in [
+        (None, None, Some("02:00:00:00:00:03")),
+        (Some(NudState::Permanent), Some(other), Some("02:00:00:00:01:03")),
+        (Some(NudState::Reachable), Some(other), Some("02:00:00:00:01:03")),
+        (Some(NudState::Incomplete), None, None),
+        (Some(NudState::Failed), None, None),
+    ] {
+        let mut config = open();
+        let addr = config.neighbours[1].addr;
+        let right = config.neighbours[1].dev.clone();
+        config
+            .devices
+            .iter_mut()
+            .filter(|device| device.name == right)
+            .for_each(|device| device.no_arp = true);
+        match state {
+            None => config.neighbours.retain(|neighbour| neighbour.addr != addr),
+            Some(state) => {
+                config.neighbours[1].state = state;
+                config.neighbours[1].mac = mac;
+            }
+        }
+        let sends = vec![send("udp 10.0.1.2:40000 > 10.0.2.2:53 ipid=1", "left")];
+        let case = Case { name: "noarp".to_owned(), config, sends, ..Case::default() };
+        let (differences, kernel) = differences(&case);
+        assert_eq!(differences, [], "{state:?}");
+        let frames = &kernel.run.sends[0].packets[0].frames;
+        let seen = frames.first().and_then(|frame| frame.packet.mac_dst()).map(|mac| mac.to_string());
+        assert_eq!(seen.as_deref(), to, "{state:?}");
+    }
+}
+
+#[test]
 fn a_heard_copy_has_no_sender() {
     if skip_unprivileged("a_heard_copy_has_no_sender") {
         return;
@@ -368,4 +406,51 @@ fn nobody_answers_where_there_is_no_carrier() {
     assert_eq!(differences, []);
     let told: Vec<bool> = kernel.run.sends.iter().map(|send| send.packets.len() > 1).collect();
     assert_eq!(told, [false, true, true], "the sender of what could not be resolved hears of it");
+}
+
+#[test]
+fn what_began_in_the_middle_stays_liberal_after_its_syn() {
+    if skip_unprivileged("what_began_in_the_middle_stays_liberal_after_its_syn") {
+        return;
+    }
+    let rules = b"*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n\
+        -A FORWARD -m conntrack --ctstate INVALID -j DROP\nCOMMIT\n";
+    let (save, _) = iptables::parse(rules, 0, Family::V4);
+    let config =
+        NetNsConfig { rulesets: vec![Ruleset { backend: Backend::Nft, save: save.into() }], ..open() };
+    for options in ["", " mss=1460 wscale=7"] {
+        let answer = format!("tcp 10.0.2.2:80 > 10.0.1.2:1023 flags=SA ack=1001{options}");
+        let sends = vec![
+            send("tcp 10.0.1.2:1023 > 10.0.2.2:80 flags=A seq=1001", "left"),
+            send("tcp 10.0.1.2:1023 > 10.0.2.2:80 flags=S seq=1000", "left"),
+            send(&answer, "right"),
+            send("tcp 10.0.2.2:80 > 10.0.1.2:1023 flags=A seq=2000000 ack=1001 len=20", "right"),
+        ];
+        let case = Case { name: "liberal".to_owned(), config: config.clone(), sends, ..Case::default() };
+        let (differences, kernel) = differences(&case);
+        assert_eq!(differences, [], "{options}");
+        // Far out of the window, and let through.
+        assert_eq!(kernel.run.sends[3].packets[0].frames.len(), 1, "{options}");
+    }
+}
+
+#[test]
+fn a_reset_to_a_group_goes_one_hop() {
+    if skip_unprivileged("a_reset_to_a_group_goes_one_hop") {
+        return;
+    }
+    let rules = b"*nat\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n\
+        -A OUTPUT -d 224.0.0.9 -j DNAT --to-destination 10.0.2.2\nCOMMIT\n";
+    let (save, _) = iptables::parse(rules, 0, Family::V4);
+    let config =
+        NetNsConfig { rulesets: vec![Ruleset { backend: Backend::Nft, save: save.into() }], ..open() };
+    let sends = vec![
+        local("tcp 10.0.1.1:53 > 224.0.0.9:100 flags=S seq=1 id=1", Some(DevId(2))),
+        send("tcp 10.0.2.2:100 > 10.0.1.1:53 flags=SA ack=2", "right"),
+    ];
+    let case = Case { name: "group".to_owned(), config, sends, ..Case::default() };
+    let (differences, kernel) = differences(&case);
+    assert_eq!(differences, []);
+    let frame = &kernel.run.sends[1].packets[1].frames[0];
+    assert_eq!(frame.packet.l3()[8], 1);
 }

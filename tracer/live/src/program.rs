@@ -107,7 +107,12 @@ pub(crate) fn changing_neighbours(config: &NetNsConfig) -> String {
     let mut text = String::new();
     for neighbour in config.neighbours.iter().filter(|neighbour| !is_fixed(neighbour)) {
         let Neighbour { addr, dev, .. } = neighbour;
+        let device = config.devices.iter().find(|device| device.name == *dev);
         match (neighbour.state, neighbour.mac) {
+            // Without ARP there is nobody to ask: what is not known has failed.
+            (NudState::Incomplete | NudState::None, _) if device.is_some_and(|device| device.no_arp) => {
+                let _ = writeln!(text, "neigh replace {addr} dev {dev} nud failed");
+            }
             (NudState::Failed, _) => {
                 let _ = writeln!(text, "neigh replace {addr} dev {dev} nud failed");
             }

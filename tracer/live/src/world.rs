@@ -497,9 +497,10 @@ impl World {
         Ok((SendRun { packets, conntrack, questions: Some(questions), at_ns: None, record: None }, ids))
     }
 
-    /// Neighbours that the namespace asks for at devices without a carrier, where nobody can hear that; without those `given_up` before.
+    /// Neighbours that the namespace asks for at devices without a carrier or without ARP, where nobody can hear that; without those `given_up`
+    /// before.
     fn unheard(&self, given_up: &BTreeSet<(u32, Ipv4Addr)>) -> Vec<(u32, Ipv4Addr)> {
-        let silent = |device: &&Device| device.up && !device.carrier;
+        let silent = |device: &&Device| device.up && (!device.carrier || device.no_arp);
         let Some(_) = self.config.devices.iter().find(silent) else { return Vec::new() };
         // Not that of the program's first thread.
         let table = std::fs::read_to_string("/proc/thread-self/net/arp").unwrap_or_default();

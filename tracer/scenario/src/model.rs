@@ -435,6 +435,8 @@ fn is_heard(ns: &NetNs, dev: DevId) -> bool {
     let port =
         |port: &Device| port.master.as_ref() == Some(&device.name) && works(port) && port.port.forwarding;
     match device.kind {
+        // `arp_send_dst`.
+        _ if device.no_arp => false,
         DeviceKind::Physical | DeviceKind::Veth { .. } | DeviceKind::Other(_) => works(device),
         DeviceKind::Bridge { .. } => device.up && ns.config.devices.iter().any(port),
         DeviceKind::Loopback | DeviceKind::Dummy => false,

@@ -74,12 +74,14 @@ impl<'a> Segment<'a> {
         })
     }
 
-    /// What a SYN offers (`tcp_options`). A header without options leaves everything as it is; one with options forgets all flags first.
+    /// What a SYN offers (`tcp_options`). A header without options leaves everything as it is; one with options forgets all flags first,
+    /// but for the liberal one.
     pub fn read_options(&self, side: &mut Side) {
         if self.tcp.header_len <= 20 {
             return;
         }
-        *side = Side { end: side.end, maxend: side.maxend, maxwin: side.maxwin, ..Side::default() };
+        let Side { end, maxend, maxwin, be_liberal, .. } = *side;
+        *side = Side { end, maxend, maxwin, be_liberal, ..Side::default() };
         for option in self.parse_options() {
             match option {
                 TcpOption::Scale(scale) => {

@@ -196,7 +196,7 @@ fn make<S: Sink>(cx: &mut Cx<'_, S>, cause: &Skb, error: Error, by: MadeBy) -> R
     }
     let ip = Ipv4Header {
         tos,
-        ttl: output::ttl(ns, Some(&routed.dst)),
+        ttl: output::answer_ttl(ns, &routed.dst, cause.ip.src),
         id: cx.choice.choose(ChoicePoint::IpId) as u16,
         ..Ipv4Header::new(if routed.src == 0 { DUMMY_SOURCE } else { routed.src }, cause.ip.src)
     };
@@ -260,7 +260,7 @@ pub(super) fn echo<S: Sink>(cx: &mut Cx<'_, S>, request: &Skb, dev: DevId) {
         cx.state.stack.rates.global_consume();
     }
     let header = ReplyHeader {
-        ttl: output::ttl(ns, Some(&routed.dst)),
+        ttl: output::answer_ttl(ns, &routed.dst, request.ip.src),
         tos: request.ip.tos,
         id: cx.choice.choose(ChoicePoint::IpId) as u16,
         dont_fragment: false,

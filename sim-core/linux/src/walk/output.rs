@@ -209,6 +209,11 @@ pub(super) fn ttl(ns: &NetNs, dst: Option<&Dst>) -> u8 {
     route.and_then(|route| ns.fib.hop_limit(route)).unwrap_or(ns.sysctls.ip_default_ttl)
 }
 
+/// The TTL of an answer to `addr` (`__ip_make_skb`): to a group, as a NAT of connections can have it, that of the kernel's sockets.
+pub(super) fn answer_ttl(ns: &NetNs, dst: &Dst, addr: u32) -> u8 {
+    if fib::is_multicast(addr) { 1 } else { ttl(ns, Some(dst)) }
+}
+
 /// The step that tells of a route.
 fn step(cause: RouteCause, routed: &Routed) -> Step {
     let result = if routed.dst.local {

@@ -191,7 +191,7 @@ pub(super) fn no_socket<S: Sink>(
         }
     };
     let by = MadeBy::TcpReset;
-    let reset = match reset_packet(skb, tos, output::ttl(cx.ns, Some(&routed.dst))) {
+    let reset = match reset_packet(skb, tos, output::answer_ttl(cx.ns, &routed.dst, skb.ip.src)) {
         Ok(reset) => reset,
         Err(why) => return not(cx, why),
     };

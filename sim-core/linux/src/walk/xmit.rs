@@ -142,11 +142,15 @@ fn neighbour<S: Sink>(
         return Next::unknown(Because::Device(dev));
     }
     let own = device.mac.unwrap_or_default();
+    // Where no ARP is spoken a neighbour needs none (`arp_constructor`), but for one that somebody made without an address.
+    let entry = ns.links.neighbour(dev, addr).map(|entry| entry.state);
+    let unknown = matches!(entry, Some(NudState::Failed | NudState::Incomplete | NudState::None));
+    let silent = device.no_arp && !unknown;
     let mac = if device.kind == DeviceKind::Loopback {
         MacAddr::default()
     } else if fib::is_multicast(addr) {
         rx::multicast_mac(addr)
-    } else if device.no_arp {
+    } else if silent {
         // An entry that somebody made is taken all the same.
         ns.links.neighbour(dev, addr).and_then(|entry| entry.mac).unwrap_or(own)
     } else if ns.fib.is_broadcast(addr, dev) {
@@ -157,7 +161,7 @@ fn neighbour<S: Sink>(
             Err(next) => return fail(cx, flight, next),
         }
     };
-    if device.kind == DeviceKind::Loopback || fib::is_multicast(addr) || device.no_arp {
+    if device.kind == DeviceKind::Loopback || fib::is_multicast(addr) || silent {
         cx.sink.step(&flight.skb, Step::Neighbour { dev, addr, result: NeighResult::NotNeeded });
     }
     match pieces {
@@ -214,7 +218,7 @@ pub(super) fn resolve<S: Sink>(
     let fixed = entry.is_some_and(|entry| matches!(entry.state, NudState::Permanent | NudState::NoArp));
     let heard = cx.state.stack.heard.get(&(dev, addr)).filter(|_| !fixed);
     // Whom nobody can ask does not answer.
-    let silent = cx.ns.config.devices.get(dev.index()).is_some_and(|device| !device.carrier);
+    let silent = cx.ns.config.devices.get(dev.index()).is_some_and(|device| !device.carrier || device.no_arp);
     let (result, mac) = match entry {
         _ if let Some(mac) = heard.and_then(|heard| heard.mac) => (NeighResult::Known(mac), mac),
         Some(entry) => match (entry.state, entry.mac) {
