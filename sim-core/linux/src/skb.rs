@@ -34,8 +34,19 @@ pub struct Skb {
     pub dst: Option<Dst>,
     /// The socket that sent it, for packets made here.
     pub sk: Option<SkbSocket>,
+    /// What is known of its checksum.
+    pub summed: Summed,
     /// What it is a copy of or an answer to decides nothing, but it is said in traces.
     pub made_by: MadeBy,
+}
+
+/// What the last look at the whole checksum left with a packet (`__skb_checksum_complete`). What the kernel changes later is not summed again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Summed {
+    /// It was right (`csum_valid`).
+    pub valid: bool,
+    /// The sum is at hand (`CHECKSUM_COMPLETE`): until the packet is forwarded.
+    pub complete: bool,
 }
 
 /// Where packets come from.
@@ -197,6 +208,7 @@ impl Skb {
             ct_template: None,
             dst: None,
             sk: None,
+            summed: Summed::default(),
             made_by: MadeBy::Injected,
         }
     }

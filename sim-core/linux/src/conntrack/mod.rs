@@ -27,12 +27,14 @@ pub use table::{Conntrack, CtTaken};
 
 pub(crate) use confirm::{allows_clash, confirm};
 
+use std::cell::Cell;
+
 use crate::hook::Hook;
 use crate::ids::CtId;
 use crate::netfilter::{HookState, HookVerdict};
 use crate::netns::Cx;
 use crate::reason::{Because, DropCode, End, Locus};
-use crate::skb::{CtInfo, CtZones, Skb, SkbCt};
+use crate::skb::{CtInfo, CtZones, Skb, SkbCt, Summed};
 use crate::trace::{Assumption, CtResult, Sink, Step};
 use packet::Transport;
 use track::{Icmp, Tracked, invalid};
@@ -58,7 +60,11 @@ pub(crate) fn conntrack_in<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &mut
         SkbCt::None | SkbCt::Attached => {
             let zones = skb.ct_template.take().map(|template| template.zones(skb.mark)).unwrap_or_default();
             let check = hook == Hook::Prerouting && cx.ns.ct.checksum;
-            match find(&mut cx.state.ct, &cx.ns.ct, skb, zones, check, cx.state.now_ns, hook) {
+            let summed = Cell::new(skb.summed);
+            let outcome =
+                find(&mut cx.state.ct, &cx.ns.ct, skb, zones, check, cx.state.now_ns, hook, &summed);
+            skb.summed = summed.get();
+            match outcome {
                 Outcome::Entry { id, info, created } => {
                     skb.ct = SkbCt::Entry { id, info };
                     CtResult::Entry { id, info, created }
@@ -83,11 +89,12 @@ fn find(
     check: bool,
     now_ns: u64,
     hook: Hook,
+    summed: &Cell<Summed>,
 ) -> Outcome {
     if track::is_later_fragment(&skb.ip) {
         return Outcome::Invalid("a fragment without its transport header");
     }
-    let transport = Transport::of(skb, check);
+    let transport = Transport::of(skb, check, summed);
     if transport.protocol == proto::ICMP {
         match track::icmp(table, &transport, zones, now_ns) {
             Icmp::Query => {}

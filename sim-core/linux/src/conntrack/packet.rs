@@ -1,11 +1,13 @@
 //! What trackers ask of a packet: its transport header, its length, and whether its checksum is right (`nf_ip_checksum`).
 
+use std::cell::Cell;
+
 use pktwalk_packet::checksum;
 use pktwalk_packet::sctp::crc32c;
 use pktwalk_packet::verify::whole_sum_ok;
 
 use super::tuple::proto;
-use crate::skb::Skb;
+use crate::skb::{Skb, Summed};
 
 /// The transport part of a packet.
 #[derive(Clone, Copy)]
@@ -22,10 +24,12 @@ pub(super) struct Transport<'a> {
     pub len: usize,
     /// Whether trackers look at checksums here: in PREROUTING, unless `nf_conntrack_checksum` is 0.
     pub check: bool,
+    /// What they saw of it.
+    pub summed: &'a Cell<Summed>,
 }
 
 impl<'a> Transport<'a> {
-    pub fn of(skb: &'a Skb, check: bool) -> Transport<'a> {
+    pub fn of(skb: &'a Skb, check: bool, summed: &'a Cell<Summed>) -> Transport<'a> {
         let header_len = usize::from(skb.ip.header_len);
         Transport {
             src: skb.ip.src,
@@ -34,6 +38,7 @@ impl<'a> Transport<'a> {
             bytes: skb.l4(),
             len: skb.packet.l3_wire_len().saturating_sub(header_len),
             check,
+            summed,
         }
     }
 
@@ -42,9 +47,16 @@ impl<'a> Transport<'a> {
         self.bytes.len() < self.len
     }
 
-    /// Whether the Internet checksum is wrong. That of a packet that was cut off counts as right.
+    /// Whether the Internet checksum is wrong. That of a packet that was cut off counts as right. The kernel sums from the IP header on, which is
+    /// right by now, so that a message of zeros is right too.
     pub fn bad_checksum(&self) -> bool {
-        self.check && !self.is_cut() && !whole_sum_ok(self.protocol, self.src, self.dst, self.bytes)
+        if !self.check {
+            return false;
+        }
+        let zeros = || self.bytes.iter().all(|byte| *byte == 0);
+        let valid = self.is_cut() || whole_sum_ok(self.protocol, self.src, self.dst, self.bytes) || zeros();
+        self.summed.set(Summed { valid, complete: true });
+        !valid
     }
 
     /// Whether the checksum of a UDPlite packet that covers `coverage` bytes is wrong. The kernel takes UDP's number in the pseudo header

@@ -104,9 +104,9 @@ fn arrival(skb: &Skb, dev: DevId, sport: u16, dport: u16) -> Arrival {
     }
 }
 
-/// `None` where a capture cut the bytes off that the checksum covers: it is taken to be right then.
+/// Where a capture cut the bytes off that the checksum covers it is taken to be right. Nobody sums again what conntrack found to be right.
 fn checksum_ok(skb: &Skb, l4: &[u8]) -> bool {
-    skb.packet.missing() > 0 || skb.sum_ok(l4)
+    skb.packet.missing() > 0 || skb.summed.valid || skb.sum_ok(l4)
 }
 
 /// A header that is not whole: cut by a capture, or too short in truth.

@@ -52,6 +52,8 @@ pub(super) fn forward<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next 
         return refuse(cx, flight, icmp::Error::ttl(), DropCode::TtlExpired, locus);
     }
     flight.forwarded = true;
+    // `skb_forward_csum`.
+    flight.skb.summed.complete = false;
     let len = flight.skb.packet.l3_wire_len() as u32;
     if len > dst.mtu && flight.skb.ip.dont_fragment {
         cx.sink.step(&flight.skb, Step::Mtu { len, mtu: dst.mtu, fragments: 0 });

@@ -1,7 +1,7 @@
 //! REJECT's answers (`nf_send_unreach`, `nf_send_reset`), and the stack's own RST (`tcp_v4_send_reset`).
 
 use pktwalk_packet::build::{ReplyHeader, tcp_reset};
-use pktwalk_packet::checksum::checksum;
+use pktwalk_packet::checksum::{finish, pseudo_header, sum};
 use pktwalk_packet::{EtherType, Packet, TcpFields, tcp_flag};
 
 use super::{Made, Stage, icmp, options, output, skb_of};
@@ -52,7 +52,7 @@ pub(crate) fn reject<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &Skb, with
     };
     let refused = if skb.ip.frag_offset != 0 {
         Some("it is a fragment other than the first")
-    } else if verifies(skb) && !sum_ok(skb) {
+    } else if !skb.summed.valid && verifies(skb) && !sum_ok(at, skb) {
         Some("its checksum is wrong")
     } else {
         None
@@ -84,10 +84,18 @@ fn on_bridge<S: Sink>(cx: &Cx<'_, S>, at: HookState, skb: &Skb) -> Option<Skb> {
     Some(Skb { dst: Some(dst), ..skb.clone() })
 }
 
-/// `nf_ip_checksum`, which sums from the IP header on: that of a packet whose options the stack has just changed does not hold before it is sent.
-fn sum_ok(skb: &Skb) -> bool {
-    let header = skb.packet.l3().get(..usize::from(skb.ip.header_len));
-    skb.sum_ok(skb.l4()) && header.is_some_and(|header| checksum(header) == 0)
+/// `nf_ip_checksum`, which sums from the IP header on: that of a packet whose options the stack has just changed does not hold before it is sent,
+/// but where a sum is at hand it was taken earlier, and where the packet is only bridged nobody looks at it.
+fn sum_ok(at: HookState, skb: &Skb) -> bool {
+    let at_hand = skb.summed.complete && (skb.summed.valid || at.hook != Hook::Input);
+    if at_hand || skb.packet.missing() > 0 {
+        return true;
+    }
+    let start = match skb.ip.protocol {
+        protocol @ (6 | 17) => pseudo_header(skb.ip.src, skb.ip.dst, protocol, skb.l4().len() as u32),
+        _ => 0,
+    };
+    finish(sum(skb.packet.l3(), start)) == 0
 }
 
 /// Whether REJECT looks at the checksum of this packet (`nf_reject_verify_csum`, and UDP without one).
@@ -120,7 +128,7 @@ fn reset<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &Skb) -> Result<Made, 
     if tcp.flags & tcp_flag::RST != 0 {
         return Err("it is a RST itself");
     }
-    if !sum_ok(skb) {
+    if !sum_ok(at, skb) {
         return Err("its checksum is wrong");
     }
     if skb.dst.is_some_and(|dst| dst.broadcast) {
