@@ -4,6 +4,9 @@ use crate::conntrack::tuple::CtTuple;
 use crate::ids::{RouteId, RuleId};
 use crate::trace::Manip;
 
+/// Milliseconds of a day.
+pub const MS_PER_DAY: u32 = 86_400_000;
+
 /// A random choice that the kernel would make.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ChoicePoint {
@@ -38,6 +41,11 @@ pub enum ChoicePoint {
     },
     /// IP id of a packet that this namespace makes. Answer in 0..=65535.
     IpId,
+    /// The time of day in a timestamp reply: the kernel's own clock. Answer in milliseconds since midnight UTC, below 86400000.
+    TimeOfDay {
+        /// How many packets were made because of the one that is walked that are not yet begun; the reply will be the next.
+        answer: u32,
+    },
 }
 
 /// Makes the choices of a walk.
@@ -90,6 +98,7 @@ impl Choice for Seeded {
             }
             ChoicePoint::Nexthop { total, .. } => (random % u64::from(total.max(1))) as u32,
             ChoicePoint::IpId => (random & 0xffff) as u32,
+            ChoicePoint::TimeOfDay { .. } => (random % u64::from(MS_PER_DAY)) as u32,
         }
     }
 }

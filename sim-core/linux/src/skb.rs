@@ -64,6 +64,8 @@ pub enum MadeBy {
     TcpReset,
     /// The stack's echo reply.
     EchoReply,
+    /// The stack's timestamp reply.
+    TimestampReply,
     /// ARP of the stack.
     Arp,
     /// A piece of a larger packet.

@@ -326,6 +326,8 @@ pub enum Assumption {
     Default(crate::config::MissingState),
     /// A choice that the kernel makes at random was made by the walk's choice source.
     Choice(&'static str),
+    /// The time of day, which a timestamp reply tells, was made by the walk's choice source.
+    TimeOfDay,
 }
 
 /// Takes the steps of a walk.

@@ -25,5 +25,5 @@ pub use ipv6::{Ipv6Error, Ipv6Fields, Ipv6Transport};
 pub use packet::{EtherType, MacAddr, Packet};
 pub use summary::{Summary, summary};
 pub use tcp_options::{MalformedTcpOption, TcpOption, TcpOptions};
-pub use transport::{IcmpFields, TcpFields, UdpFields, tcp_flag};
+pub use transport::{IcmpFields, IcmpTime, TcpFields, UdpFields, tcp_flag};
 pub use vlan::VlanTag;

@@ -55,6 +55,11 @@ pub fn is_icmp_query(icmp_type: u8) -> bool {
     matches!(icmp_type, 0 | 8 | 13..=18)
 }
 
+/// Whether an ICMP type is a timestamp request or reply: three times follow identifier and sequence number (RFC 792).
+pub fn is_icmp_timestamp(icmp_type: u8) -> bool {
+    matches!(icmp_type, 13 | 14)
+}
+
 /// Whether an ICMP type is an error: a packet is quoted behind its header (kernel `icmp_is_err`).
 pub fn is_icmp_error(icmp_type: u8) -> bool {
     matches!(icmp_type, 3 | 4 | 5 | 11 | 12)

@@ -3,10 +3,13 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::names::{has_ports, icmp_name, is_icmp_error, is_icmp_query, proto, protocol_name};
+use crate::names::{
+    has_ports, icmp_name, is_icmp_error, is_icmp_query, is_icmp_timestamp, proto, protocol_name,
+};
+use crate::transport::icmp_times;
 use crate::{
-    ArpFields, EtherType, IcmpFields, Ipv4Fields, Ipv6Fields, Packet, TcpFields, TcpOption, TcpOptions,
-    VlanTag, arp_op, tcp_flag,
+    ArpFields, EtherType, IcmpFields, IcmpTime, Ipv4Fields, Ipv6Fields, Packet, TcpFields, TcpOption,
+    TcpOptions, VlanTag, arp_op, tcp_flag,
 };
 
 /// One line that says what a packet is: `tcp 10.0.0.1:40000 > 10.0.0.2:80 SYN seq 0 win 64240 len 0 ttl 64`. For any bytes.
@@ -186,7 +189,14 @@ fn icmp(f: &mut fmt::Formatter<'_>, l4: &[u8], l4_len: usize, full: bool) -> Res
         ipv4(f, &l4[8..], l4_len.saturating_sub(8), false)?;
         f.write_str(")")?;
     } else {
-        len(f, l4_len.saturating_sub(8), full)?;
+        // As in the mini-language, the length is of what stands behind the times.
+        let times =
+            l4.get(8..20).and_then(<[u8]>::first_chunk).filter(|_| full && is_icmp_timestamp(icmp_type));
+        if let Some(times) = times {
+            let [org, recv, xmit] = icmp_times(times).map(IcmpTime);
+            write!(f, " org {org} recv {recv} xmit {xmit}")?;
+        }
+        len(f, l4_len.saturating_sub(if times.is_some() { 20 } else { 8 }), full)?;
     }
     Ok(true)
 }
@@ -262,6 +272,15 @@ mod tests {
             (
                 "icmp 1.2.3.4 > 6.7.8.9 type=echo-request id=7 seq=1",
                 "icmp 1.2.3.4 > 6.7.8.9 echo-request id 7 seq 1 len 0 ttl 64",
+            ),
+            (
+                "icmp 1.2.3.4 > 6.7.8.9 type=timestamp-reply id=7 seq=1 org=86399999 recv=0x80000001 len=3",
+                "icmp 1.2.3.4 > 6.7.8.9 timestamp-reply id 7 seq 1 org 23:59:59.999 recv 596:31:23.649 xmit 00:00:00.000 \
+                 len 3 ttl 64",
+            ),
+            (
+                "icmp 1.2.3.4 > 6.7.8.9 type=timestamp-request id=7 seq=1 len=11",
+                "icmp 1.2.3.4 > 6.7.8.9 timestamp-request id 7 seq 1 len 11 ttl 64",
             ),
             (
                 "icmp 1.2.3.4 > 6.7.8.9 type=fragmentation-needed mtu=1400 about (tcp 6.7.8.9:5 > 3.3.3.3:10 cut=12)",

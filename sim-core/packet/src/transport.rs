@@ -3,6 +3,8 @@
 //! These readers ask for nothing but that the fixed part is there: what the kernel does with a header whose length field lies is for the walk
 //! to decide.
 
+use std::fmt;
+
 /// TCP flag bits: byte 13 of the header.
 pub mod tcp_flag {
     /// FIN.
@@ -121,5 +123,23 @@ impl IcmpFields {
             id: word(l4, 4),
             seq: word(l4, 6),
         })
+    }
+}
+
+/// Originate, receive and transmit time of a timestamp request or reply, which follow its fixed 8 bytes (RFC 792).
+pub(crate) fn icmp_times(bytes: &[u8; 12]) -> [u32; 3] {
+    [0, 4, 8].map(|at| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]))
+}
+
+/// A time of an ICMP timestamp message, in milliseconds since midnight UTC: `09:30:00.000` on display, as tcpdump prints it. One that no day has is
+/// printed alike, with as many hours as it has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IcmpTime(pub u32);
+
+impl fmt::Display for IcmpTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, millis) = (self.0 / 1000, self.0 % 1000);
+        let (minutes, hours) = (seconds / 60, seconds / 3600);
+        write!(f, "{hours:02}:{:02}:{:02}.{millis:03}", minutes % 60, seconds % 60)
     }
 }

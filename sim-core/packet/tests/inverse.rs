@@ -114,6 +114,12 @@ fn text() -> impl Strategy<Value = String> {
         .prop_map(|(src, dst, icmp_type, code, rest, payload, ip)| {
             format!("icmp {src} > {dst} type={icmp_type} code={code}{rest}{payload}{ip}")
         });
+    let times = (key("org", any::<u32>()), key("recv", any::<u32>()), key("xmit", any::<u32>()))
+        .prop_map(|(org, recv, xmit)| org + &recv + &xmit);
+    let timestamp = (addr(), addr(), 13u8..=14, key("code", any::<u8>()), times, payload(), ip_keys())
+        .prop_map(|(src, dst, icmp_type, code, times, payload, ip)| {
+            format!("icmp {src} > {dst} type={icmp_type}{code}{times}{payload}{ip}")
+        });
     let later =
         (addr(), addr(), "tcp|udp|icmp|sctp|ip proto=47|ip proto=6", 0u32..8192, payload(), ip_keys())
             .prop_map(|(src, dst, word, off, payload, ip)| {
@@ -136,7 +142,7 @@ fn text() -> impl Strategy<Value = String> {
                 .collect();
             format!("icmp {src} > {dst} type={icmp_type} about ({})", inner.join(" "))
         });
-    prop_oneof![4 => inner, 2 => icmp, 1 => later, 1 => arp, 2 => about]
+    prop_oneof![4 => inner, 2 => icmp, 1 => timestamp, 1 => later, 1 => arp, 2 => about]
 }
 
 fn inverse(packet: &Packet) -> Result<(), TestCaseError> {

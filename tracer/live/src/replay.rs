@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use pktwalk_linux::choice::{Choice, ChoicePoint, Seeded};
+use pktwalk_linux::choice::{Choice, ChoicePoint, MS_PER_DAY, Seeded};
 use pktwalk_linux::config::{NetNsConfig, Nexthop};
 use pktwalk_linux::conntrack::tuple::{CtL4, CtTuple};
 use pktwalk_linux::hook::{Backend, TableName};
@@ -90,6 +90,8 @@ struct SendReplay {
     conntrack: Vec<CtSnapshot>,
     /// Routes with several nexthops: the draw that takes the one that each packet left by, in the kernel's numbers.
     nexthops: BTreeMap<(RouteId, usize), u32>,
+    /// What timestamp replies told of the time, in the kernel's numbers.
+    times: BTreeMap<usize, u32>,
     /// IP ids of packets that were made, in order.
     ids: std::vec::IntoIter<u16>,
     /// Where the kernel left no sign.
@@ -143,6 +145,12 @@ impl SendReplay {
             parents: run.packets.iter().map(|packet| packet.parent).collect(),
             conntrack: run.conntrack.clone(),
             nexthops,
+            times: run
+                .packets
+                .iter()
+                .enumerate()
+                .filter_map(|(at, made)| Some((at, told_time(made)?)))
+                .collect(),
             ids: ids.into_iter(),
             otherwise: Seeded::new(0),
         }
@@ -176,6 +184,15 @@ impl SendReplay {
         };
         port.map(u32::from)
     }
+}
+
+/// The receive time of a timestamp reply, where it left and has one that is of a day: any other is no time that the kernel's clock has.
+fn told_time(made: &PacketRun) -> Option<u32> {
+    let l3 = made.frames.first()?.packet.l3();
+    let ip = Ipv4Fields::parse(l3).ok().filter(|ip| ip.protocol == 1 && ip.frag_offset == 0)?;
+    let l4 = l3.get(usize::from(ip.header_len)..).filter(|l4| l4.first() == Some(&14))?;
+    let time = l4.get(12..16)?.first_chunk().map(|time| u32::from_be_bytes(*time));
+    time.filter(|time| *time < MS_PER_DAY)
 }
 
 /// What a frame says of its next hop: the device that routing knows (a bridge for its ports), and whose address it carries.
@@ -237,6 +254,9 @@ impl Choice for SendReplay {
                 number.and_then(|number| self.nexthops.get(&(route, number)).copied())
             }
             ChoicePoint::IpId => self.ids.next().map(u32::from),
+            ChoicePoint::TimeOfDay { answer } => {
+                self.answer(answer).and_then(|number| self.times.get(&number).copied())
+            }
         };
         seen.unwrap_or_else(|| self.otherwise.choose(point))
     }

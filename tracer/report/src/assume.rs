@@ -63,6 +63,11 @@ pub fn assumed(assumption: Assumption, names: &dyn Names) -> Assumed {
             format!("the kernel's random choice of {what}"),
             "--seed N for another one".to_owned(),
         ),
+        Assumption::TimeOfDay => make(
+            "time-of-day",
+            "the time of day, which a timestamp reply tells".to_owned(),
+            "--seed N for another one".to_owned(),
+        ),
     }
 }
 

@@ -58,7 +58,7 @@ pub struct Walk {
     pub text: String,
     /// Where it was decided.
     pub at: Place,
-    /// What made the packet: `given`, `icmp-error`, `reject-icmp`, `reject-reset`, `tcp-reset`, `echo-reply`, `arp`, `fragment`, `copy`.
+    /// What made the packet: `given`, `icmp-error`, `reject-icmp`, `reject-reset`, `tcp-reset`, `echo-reply`, `timestamp-reply`, `arp`, `fragment`, `copy`.
     pub made_by: &'static str,
     /// The packet as it began.
     pub packet: PacketEntry,

@@ -244,7 +244,7 @@ fn icmp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next
         }
         8 => {
             cx.sink.step(skb, Step::Deliver { protocol: ICMP, port: 0, socket: None });
-            icmp::echo(cx, skb, dev);
+            icmp::answer(cx, skb, dev, icmp::Query::Echo);
             return Next::End(End::plain(Disposition::Delivered));
         }
         13 if lacks(skb, 4) => return heard_raw(cx, skb, dev, DropCode::Truncated, "icmp_timestamp"),
@@ -260,8 +260,9 @@ fn icmp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next
             }
         }
         13 => {
-            let why = "the answer to a timestamp request holds the wall clock and is not modelled";
-            cx.sink.step(skb, Step::NotAnswered { why });
+            cx.sink.step(skb, Step::Deliver { protocol: ICMP, port: 0, socket: None });
+            icmp::answer(cx, skb, dev, icmp::Query::Timestamp);
+            return Next::End(End::plain(Disposition::Delivered));
         }
         42 => {
             let why = "extended echo (RFC 8335) is not modelled";

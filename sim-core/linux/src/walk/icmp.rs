@@ -1,4 +1,4 @@
-//! ICMP messages that the stack sends: errors (`__icmp_send`) and echo replies (`icmp_reply`).
+//! ICMP messages that the stack sends: errors (`__icmp_send`), echo and timestamp replies (`icmp_reply`).
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use pktwalk_packet::checksum::{finish, pseudo_header};
 use pktwalk_packet::{EtherType, Packet};
 
 use super::{Made, Stage, options, output, skb_of};
-use crate::choice::ChoicePoint;
+use crate::choice::{ChoicePoint, MS_PER_DAY};
 use crate::config::DeviceKind;
 use crate::conntrack;
 use crate::fib::{FlowKey, scope};
@@ -17,7 +17,7 @@ use crate::netns::Cx;
 use crate::reason::Because;
 use crate::skb::{MadeBy, Skb};
 use crate::sysctl::Sysctls;
-use crate::trace::{Sink, Step};
+use crate::trace::{Assumption, Sink, Step};
 
 /// Destination unreachable.
 const UNREACHABLE: u8 = 3;
@@ -87,7 +87,10 @@ pub(super) fn reply_mark<S: Sink>(cx: &Cx<'_, S>, skb: &Skb) -> u32 {
 fn refusal(cause: &Skb, error: Error) -> Option<&'static str> {
     if !error.late
         && cause.in_dev.is_none()
-        && matches!(cause.made_by, MadeBy::EchoReply | MadeBy::IcmpError | MadeBy::RejectIcmp)
+        && matches!(
+            cause.made_by,
+            MadeBy::EchoReply | MadeBy::TimestampReply | MadeBy::IcmpError | MadeBy::RejectIcmp
+        )
     {
         // `icmp_xmit_lock` fails: it is on its way out of that very socket.
         return Some("the socket that would send it is busy with the message that it is about");
@@ -217,18 +220,45 @@ fn make<S: Sink>(cx: &mut Cx<'_, S>, cause: &Skb, error: Error, by: MadeBy) -> R
     Ok(Made { skb, stage: Stage::LocalOut, steps: output::steps(&routed), bridged: None })
 }
 
-/// Answers an echo request that was delivered (`icmp_echo`, `icmp_reply`).
-pub(super) fn echo<S: Sink>(cx: &mut Cx<'_, S>, request: &Skb, dev: DevId) {
+/// What the stack answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Query {
+    /// An echo request (`icmp_echo`).
+    Echo,
+    /// A timestamp request (`icmp_timestamp`), which has a time.
+    Timestamp,
+}
+
+impl Query {
+    /// Type of the answer.
+    fn answer_type(self) -> u8 {
+        match self {
+            Query::Echo => 0,
+            Query::Timestamp => 14,
+        }
+    }
+
+    fn answered_by(self) -> MadeBy {
+        match self {
+            Query::Echo => MadeBy::EchoReply,
+            Query::Timestamp => MadeBy::TimestampReply,
+        }
+    }
+}
+
+/// Answers a query that was delivered (`icmp_reply`).
+pub(super) fn answer<S: Sink>(cx: &mut Cx<'_, S>, request: &Skb, dev: DevId, query: Query) {
     let ns = cx.ns;
     let not = |cx: &mut Cx<'_, S>, why| cx.sink.step(request, Step::NotAnswered { why });
-    if ns.sysctls.icmp_echo_ignore_all {
+    // It is not asked for timestamps.
+    if query == Query::Echo && ns.sysctls.icmp_echo_ignore_all {
         return not(cx, "icmp_echo_ignore_all is on");
     }
     if options::echoed(request) {
         cx.undecided = Some(Because::NotModelled(options::ECHOED));
         return not(cx, options::ECHOED);
     }
-    let reply = Error::new(0, 0, 0);
+    let reply = Error::new(query.answer_type(), 0, 0);
     let limit = limited(&ns.sysctls, reply);
     if limit && !cx.state.stack.rates.global_allows(&ns.sysctls, cx.state.now_ns) {
         return not(cx, "the limit of ICMP messages per second is reached");
@@ -265,13 +295,27 @@ pub(super) fn echo<S: Sink>(cx: &mut Cx<'_, S>, request: &Skb, dev: DevId) {
         id: cx.choice.choose(ChoicePoint::IpId) as u16,
         dont_fragment: false,
     };
-    let Some(message) = build::echo_reply(request.packet.l3(), routed.src, header) else {
+    let mut steps = output::steps(&routed);
+    let bytes = request.packet.l3();
+    let message = match query {
+        Query::Echo => build::echo_reply(bytes, routed.src, header),
+        Query::Timestamp => {
+            steps.push(Step::Assumed(Assumption::TimeOfDay));
+            let now = cx.choice.choose(ChoicePoint::TimeOfDay { answer: cx.made.len() as u32 }) % MS_PER_DAY;
+            build::timestamp_reply(bytes, routed.src, header, now)
+        }
+    };
+    let Some(message) = message else {
+        if query == Query::Timestamp {
+            // There was a time to send back, but a capture cut it off.
+            cx.undecided = Some(Because::CutPacket);
+        }
         return not(cx, "it is cut off");
     };
-    let by = MadeBy::EchoReply;
+    let by = query.answered_by();
     let mut skb = skb_of(Packet::from_l3(EtherType::IPV4, message), by);
     skb.mark = mark;
     skb.dst = Some(routed.dst);
     cx.sink.step(request, Step::Made { by });
-    cx.made.push(Made { skb, stage: Stage::LocalOut, steps: output::steps(&routed), bridged: None });
+    cx.made.push(Made { skb, stage: Stage::LocalOut, steps, bridged: None });
 }

@@ -218,8 +218,15 @@ fn skb_of(packet: Packet, made_by: MadeBy) -> Skb {
     };
     Skb {
         // The stack sends its ICMP messages and resets by sockets of its own, which nobody owns. REJECT's resets have none.
-        sk: matches!(made_by, MadeBy::IcmpError | MadeBy::RejectIcmp | MadeBy::EchoReply | MadeBy::TcpReset)
-            .then(SkbSocket::default),
+        sk: matches!(
+            made_by,
+            MadeBy::IcmpError
+                | MadeBy::RejectIcmp
+                | MadeBy::EchoReply
+                | MadeBy::TimestampReply
+                | MadeBy::TcpReset
+        )
+        .then(SkbSocket::default),
         made_by,
         ..Skb::new(packet, ip)
     }

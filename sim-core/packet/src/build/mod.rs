@@ -12,7 +12,7 @@ use crate::names::proto;
 use crate::sctp::crc32c;
 
 pub use fragment::{FragmentError, fragment};
-pub use reply::{IcmpErrorHeader, ReplyHeader, echo_reply, icmp_error, tcp_reset};
+pub use reply::{IcmpErrorHeader, ReplyHeader, echo_reply, icmp_error, tcp_reset, timestamp_reply};
 
 /// Why a packet cannot be built.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]

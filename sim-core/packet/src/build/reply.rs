@@ -1,6 +1,6 @@
 //! Packets that the stack makes as an answer to another: ICMP errors, echo replies, resets.
 //!
-//! Seen on Linux 6.18, byte for byte. There, the resets of the stack itself have DF, id 0 and the TOS of the segment; echo replies the TOS of the request without DF; ICMP
+//! Seen on Linux 6.18, byte for byte. There, the resets of the stack itself have DF, id 0 and the TOS of the segment; echo and timestamp replies the TOS of the request without DF; ICMP
 //! errors TOS `0xc0 | (tos & 0x1e)` without DF, and, where the original had options, the options that `__ip_options_echo` answers with.
 
 use super::{BuildError, Ipv4Header, TcpHeader, icmp, tcp};
@@ -106,6 +106,21 @@ pub fn echo_reply(original: &[u8], src: u32, header: ReplyHeader) -> Option<Vec<
     Some(bytes)
 }
 
+/// The timestamp reply to the timestamp request `original` (`icmp_timestamp`, `icmp_reply`), from `src`, received and sent at `now` (milliseconds
+/// since midnight UTC): code 0, the same identifier, sequence number and originate time, and nothing of what stands behind that. `None` if
+/// these are not all there.
+pub fn timestamp_reply(original: &[u8], src: u32, header: ReplyHeader, now: u32) -> Option<Vec<u8>> {
+    let ip = Ipv4Fields::parse(original).ok()?;
+    let end = usize::from(ip.total_len).min(original.len());
+    let message = original.get(usize::from(ip.header_len)..end)?;
+    let (fixed, rest) = message.split_first_chunk::<8>()?;
+    let mut times = rest.first_chunk::<4>()?.to_vec();
+    times.extend_from_slice(&now.to_be_bytes());
+    times.extend_from_slice(&now.to_be_bytes());
+    let reply = Ipv4Header { src, ..header.ip(&ip) };
+    icmp(&reply, 14, 0, [fixed[4], fixed[5], fixed[6], fixed[7]], &times).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,6 +169,19 @@ mod tests {
         assert_eq!(checksum(&error[20..]), 0);
         header.mtu = 68;
         assert_eq!(icmp_error(&header, &original).unwrap().len(), 68);
+    }
+
+    #[test]
+    fn timestamp_replies_have_twenty_bytes() {
+        // As the kernel answered one of code 3 with 24 bytes of data.
+        let request = icmp(&Ipv4Header::new(1, 2), 13, 3, [0, 5, 0, 9], b"abcdefghijklmnopqrstuvwx").unwrap();
+        let reply = timestamp_reply(&request, 2, REPLY, 0x0010_456e).unwrap();
+        assert_eq!(reply[20..22], [14, 0]);
+        assert_eq!(reply[24..], *b"\x00\x05\x00\x09abcd\x00\x10\x45\x6e\x00\x10\x45\x6e");
+        assert_eq!((checksum(&reply[20..]), &reply[22..24]), (0, &[0xa2, 0x2e][..]));
+        for len in 0..request.len() {
+            assert_eq!(timestamp_reply(&request[..len], 2, REPLY, 0).is_some(), len >= 32);
+        }
     }
 
     #[test]

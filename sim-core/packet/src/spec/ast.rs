@@ -122,6 +122,8 @@ pub(super) enum L4 {
         icmp_type: u8,
         code: u8,
         rest: [u8; 4],
+        /// Of timestamp requests and replies: originate, receive and transmit time. None where the message is too short for them.
+        times: Option<[u32; 3]>,
     },
     /// No header that is looked into: everything is payload.
     Bare,
@@ -225,7 +227,12 @@ impl Ip {
                 build::udplite(&header, ports.0, ports.1, *coverage, &payload)?
             }
             L4::Sctp { ports, tag } => build::sctp(&header, ports.0, ports.1, *tag, &payload)?,
-            L4::Icmp { icmp_type, code, rest } => build::icmp(&header, *icmp_type, *code, *rest, &payload)?,
+            L4::Icmp { icmp_type, code, rest, times } => {
+                let mut data: Vec<u8> =
+                    times.iter().flatten().flat_map(|time: &u32| time.to_be_bytes()).collect();
+                data.extend_from_slice(&payload);
+                build::icmp(&header, *icmp_type, *code, *rest, &data)?
+            }
             L4::Bare => build::ipv4(&header, self.protocol, &payload)?,
         };
         let at = 20 + self.options.len().next_multiple_of(4);

@@ -4,7 +4,7 @@ use super::ast::{DEFAULT_TTL, DEFAULT_WINDOW, Data, Ip, L4, NamedTcpOptions, Net
 use super::error::{SpecError, SpecProblem};
 use super::lex::{Word, words};
 use super::value;
-use crate::names::{icmp_number, is_icmp_error, is_icmp_query, proto, protocol_number};
+use crate::names::{icmp_number, is_icmp_error, is_icmp_query, is_icmp_timestamp, proto, protocol_number};
 use crate::{ArpFields, MacAddr, arp_op, tcp_flag};
 
 /// Which keys a kind of packet has, for messages and to tell typing errors.
@@ -32,8 +32,12 @@ const TCP_KEYS: &[&str] = &[
 const UDP_KEYS: &[&str] = &["ulen", "sum", "cksum"];
 const UDPLITE_KEYS: &[&str] = &["cov", "sum", "cksum"];
 const SCTP_KEYS: &[&str] = &["vtag", "sum", "cksum"];
-const ICMP_KEYS: &[&str] =
-    &["type", "code", "seq", "mtu", "gateway", "pointer", "rest", "sum", "cksum", "about"];
+const ICMP_KEYS: &[&str] = &[
+    "type", "code", "seq", "mtu", "gateway", "pointer", "rest", "org", "recv", "xmit", "sum", "cksum",
+    "about",
+];
+/// Those of the three times, in their order.
+const TIME_KEYS: [&str; 3] = ["org", "recv", "xmit"];
 const ARP_KEYS: &[&str] = &["op", "sha", "tha"];
 
 /// Words that stand alone.
@@ -600,7 +604,28 @@ impl<'a> Keys<'a> {
             (None, Some(pointer)) => [pointer, 0, 0, 0],
             (None, None) => [a, b, c, d],
         };
-        Ok(L4::Icmp { icmp_type, code, rest })
+        let times = self.times(icmp_type)?;
+        Ok(L4::Icmp { icmp_type, code, rest, times })
+    }
+
+    /// The three times of a timestamp request or reply: there if one of them is said, or if nothing is said of the payload.
+    fn times(&mut self, icmp_type: u8) -> Result<Option<[u32; 3]>, SpecError> {
+        let expected =
+            "a time since midnight UTC such as 09:30:00.000, or a number of 32 bits (milliseconds)";
+        let mut times = [0; 3];
+        let mut said = false;
+        for (time, name) in times.iter_mut().zip(TIME_KEYS) {
+            if let Some(value) = self.value(name, expected, value::time)? {
+                (*time, said) = (value, true);
+            }
+        }
+        if !is_icmp_timestamp(icmp_type) {
+            let why = "only timestamp requests and replies (types 13 and 14) have times";
+            TIME_KEYS.iter().try_for_each(|name| self.refuse(name, why))?;
+            return Ok(None);
+        }
+        let bare = self.word("len").is_none() && self.word("data").is_none();
+        Ok((said || bare).then_some(times))
     }
 
     /// Finishes a frame: what may stand around every packet. Every key must have been used by now.

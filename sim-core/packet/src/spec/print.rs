@@ -7,8 +7,11 @@ use super::ast::{
     DEFAULT_TTL, DEFAULT_WINDOW, Data, Ip, L4, NamedTcpOptions, Net, Payload, Spec, Sum, Tcp, protocol_word,
 };
 use super::value::FLAGS;
-use crate::names::{icmp_name, icmp_number, is_icmp_error, is_icmp_query, proto, protocol_name};
-use crate::{ArpFields, EtherType, IcmpFields, Ipv4Fields, Packet, TcpFields, UdpFields, arp_op};
+use crate::names::{
+    icmp_name, icmp_number, is_icmp_error, is_icmp_query, is_icmp_timestamp, proto, protocol_name,
+};
+use crate::transport::icmp_times;
+use crate::{ArpFields, EtherType, IcmpFields, IcmpTime, Ipv4Fields, Packet, TcpFields, UdpFields, arp_op};
 
 impl Spec {
     /// The packet in the words of its protocol, as far as that is possible; it need not build the same bytes.
@@ -184,7 +187,11 @@ fn split_l4(protocol: u8, l4: &[u8]) -> Option<(L4, &[u8])> {
         proto::ICMP => {
             let fields = IcmpFields::parse(l4)?;
             let rest = [l4[4], l4[5], l4[6], l4[7]];
-            (L4::Icmp { icmp_type: fields.icmp_type, code: fields.code, rest }, &l4[8..])
+            let (icmp_type, code) = (fields.icmp_type, fields.code);
+            let held = l4[8..].split_first_chunk::<12>().filter(|_| is_icmp_timestamp(icmp_type));
+            let times = held.map(|(times, _)| icmp_times(times));
+            let payload = held.map_or(&l4[8..], |(_, behind)| behind);
+            (L4::Icmp { icmp_type, code, rest, times }, payload)
         }
         _ => return None,
     })
@@ -302,7 +309,25 @@ impl fmt::Display for Ip {
             L4::Udp { ulen: Some(ulen), .. } => write!(f, " ulen={ulen}")?,
             L4::Udplite { coverage, .. } if *coverage != 0 => write!(f, " cov={coverage}")?,
             L4::Sctp { tag, .. } if *tag != 0 => write!(f, " vtag={tag:#010x}")?,
-            L4::Icmp { icmp_type, code, rest } => fmt_icmp(f, *icmp_type, *code, *rest)?,
+            L4::Icmp { icmp_type, code, rest, times } => {
+                fmt_icmp(f, *icmp_type, *code, *rest)?;
+                match (times, &self.payload) {
+                    (Some([org, recv, xmit]), _) => {
+                        write!(
+                            f,
+                            " org={} recv={} xmit={}",
+                            IcmpTime(*org),
+                            IcmpTime(*recv),
+                            IcmpTime(*xmit)
+                        )?;
+                    }
+                    // Where nothing is said there are times.
+                    (None, Payload::Data(data)) if is_icmp_timestamp(*icmp_type) && data.len() == 0 => {
+                        f.write_str(" len=0")?;
+                    }
+                    _ => {}
+                }
+            }
             L4::Udp { .. } | L4::Udplite { .. } | L4::Sctp { .. } | L4::Bare => {}
         }
         match (self.sum, &self.l4) {

@@ -15,6 +15,21 @@ pub(super) fn number<T: TryFrom<u64>>(text: &str) -> Option<T> {
     T::try_from(value).ok()
 }
 
+/// `HH:MM:SS.mmm`, as tcpdump writes the times of ICMP, or a number: milliseconds. Any of 32 bits, whether or not it is one of a day.
+pub(super) fn time(text: &str) -> Option<u32> {
+    let Some((hours, rest)) = text.split_once(':') else { return number(text) };
+    let (minutes, rest) = rest.split_once(':')?;
+    let (seconds, millis) = rest.split_once('.')?;
+    let part = |text: &str, digits: usize, end: u64| {
+        let right = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<u64>().ok().filter(|value| right && *value < end)
+    };
+    // 2^32 milliseconds are less than 1194 hours.
+    let hours = part(hours, hours.len().clamp(2, 4), 1194)?;
+    let seconds = (hours * 60 + part(minutes, 2, 60)?) * 60 + part(seconds, 2, 60)?;
+    u32::try_from(seconds * 1000 + part(millis, 3, 1000)?).ok()
+}
+
 /// Pairs of hexadecimal digits.
 pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);

@@ -185,6 +185,7 @@ fn every_word_that_a_field_can_have_stands_in_the_schema() {
         MadeBy::RejectReset,
         MadeBy::TcpReset,
         MadeBy::EchoReply,
+        MadeBy::TimestampReply,
         MadeBy::Arp,
         MadeBy::Fragment,
         MadeBy::Copy,
@@ -196,6 +197,7 @@ fn every_word_that_a_field_can_have_stands_in_the_schema() {
         | MadeBy::RejectReset
         | MadeBy::TcpReset
         | MadeBy::EchoReply
+        | MadeBy::TimestampReply
         | MadeBy::Arp
         | MadeBy::Fragment
         | MadeBy::Copy => made_by_key(by).to_owned(),
