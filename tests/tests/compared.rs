@@ -286,6 +286,27 @@ fn ids_of_made_packets_are_read_back() {
 }
 
 #[test]
+fn the_time_of_timestamp_replies_is_read_back() {
+    let sent = packet("icmp 203.0.113.5 > 192.168.50.1 type=13 id=1 seq=2 org=3");
+    let send = CaseSend::new(sent, Entry::Device("eth0".to_owned()));
+    let case = Case { config: bundle("").host.config, sends: vec![send], ..Case::default() };
+    let differing = |times: &str| {
+        let text = format!("icmp 192.168.50.1 > 203.0.113.5 type=14 id=1 seq=2 {times} ipid=777");
+        let made = PacketRun { parent: Some(0), frames: vec![frame("eth0", &text)], ..PacketRun::default() };
+        let kernel = run(SendRun { packets: vec![PacketRun::default(), made], ..SendRun::default() });
+        let model =
+            ModelEngine::with_choices(Box::new(Replay::of(&kernel))).run(&case).expect("the model runs");
+        let frame = |run: &EngineRun| run.sends[0].packets[1].frames[0].packet.l3().to_vec();
+        frame(&model) != frame(&kernel)
+    };
+    assert!(!differing("org=3 recv=23:59:59.999 xmit=23:59:59.999"));
+    assert!(!differing("org=3 recv=0 xmit=0"));
+    for wrong in ["org=4 recv=5 xmit=5", "org=3 recv=5 xmit=6", "org=3 recv=24:00:00.000 xmit=24:00:00.000"] {
+        assert!(differing(wrong), "{wrong}");
+    }
+}
+
+#[test]
 fn port_choices_are_read_back() {
     let rules = "*nat\n:POSTROUTING ACCEPT [0:0]\n-A POSTROUTING -o eth0 -p udp -j MASQUERADE --to-ports 50000-50999 --random\nCOMMIT\n";
     let send =

@@ -1,7 +1,8 @@
 //! The reply that the other end would give to a packet that arrived.
 //!
 //! It is the next packet of the opposite direction: a SYN/ACK to a SYN, an ACK to any other segment but a RST, an empty datagram to a datagram,
-//! an echo reply to an echo request. It is made from the packet as it arrived, after every translation, and enters where the request left: at the
+//! an echo reply to an echo request, a timestamp reply to a timestamp request (from a host that needs no time and whose clock is that of who asks).
+//! It is made from the packet as it arrived, after every translation, and enters where the request left: at the
 //! device it went out of, or from a socket of the namespace that took it.
 
 use pktwalk_linux::reason::Disposition;
@@ -73,6 +74,12 @@ fn answer(arrived: &Flow, sent: &Packet) -> Option<Packet> {
             let data = l4.get(8..data_len.min(l4.len())).unwrap_or(&[]);
             build::icmp(&ip, 0, 0, [id_high, id_low, seq_high, seq_low], data)
         }
+        L4::Icmp { icmp_type: 13, id, .. } => {
+            let ([id_high, id_low], [seq_high, seq_low]) =
+                (id.to_be_bytes(), IcmpFields::parse(l4)?.seq.to_be_bytes());
+            let time = l4.get(8..12.min(data_len))?.first_chunk::<4>()?;
+            build::icmp(&ip, 14, 0, [id_high, id_low, seq_high, seq_low], &[*time; 3].concat())
+        }
         _ => return None,
     };
     Some(Packet::from_l3(EtherType::IPV4, bytes.ok()?))
@@ -135,6 +142,13 @@ mod tests {
     fn an_echo_request_gets_its_bytes_back() {
         let reply = answered("icmp 10.0.0.1 > 10.0.0.2 type=8 id=9 seq=1 data=abcdef").unwrap();
         assert_eq!(reply, sent("icmp 10.0.0.2 > 10.0.0.1 type=0 id=9 seq=1 data=abcdef df"));
+    }
+
+    #[test]
+    fn a_timestamp_request_gets_its_time_back() {
+        let reply = answered("icmp 10.0.0.1 > 10.0.0.2 type=13 id=9 seq=1 org=5 recv=6 len=3").unwrap();
+        assert_eq!(reply, sent("icmp 10.0.0.2 > 10.0.0.1 type=14 id=9 seq=1 org=5 recv=5 xmit=5 df"));
+        assert!(answered("icmp 10.0.0.1 > 10.0.0.2 type=13 id=9 seq=1 len=3").is_none());
     }
 
     #[test]

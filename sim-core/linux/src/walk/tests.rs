@@ -656,12 +656,33 @@ fn no_bytes_break_the_walk() {
 }
 
 #[test]
+fn the_time_of_a_timestamp_reply_is_a_choice() {
+    let mut run = Run::new(world());
+    let request = |text: &str| {
+        let text = format!("icmp {POD_A} > {NODE} type=13 id=1 seq=2 {text}");
+        pktwalk_packet::spec::parse(&text).expect("a packet")
+    };
+    for whole in ["org=7", "len=4 code=9", "org=7 len=9 cut=17"] {
+        assert_eq!(run.rx("va", request(whole)).disposition, Disposition::Delivered, "{whole}");
+        assert_eq!(run.icmp(), (14, 0, 0x0001_0002), "{whole}");
+        let reply = &run.recorder.packets[1];
+        assert_eq!((reply.made_by, reply.start.l3().len()), (MadeBy::TimestampReply, 40));
+        assert!(reply.steps.iter().any(|r| r.step == Step::Assumed(Assumption::TimeOfDay)));
+    }
+    // The time to send back was there, and is not known.
+    assert_eq!(run.rx("va", request("org=7 cut=9")).because, Some(Because::CutPacket));
+    assert_eq!(run.recorder.packets.len(), 1);
+    assert_eq!(run.rx("va", request("len=3")).code, Some(DropCode::Truncated));
+}
+
+#[test]
 fn answers_that_echo_options_are_not_guessed() {
     // Record route, with room for one address: the kernel's port unreachable and echo reply carry it.
     let mut run = Run::new(world());
     for text in [
         format!("udp {POD_A}:1 > {NODE}:9 opts=0707040000000000"),
         format!("icmp {POD_A} > {NODE} type=8 id=1 seq=1 opts=0707040000000000"),
+        format!("icmp {POD_A} > {NODE} type=13 id=1 seq=1 opts=0707040000000000"),
     ] {
         let end = run.rx("va", pktwalk_packet::spec::parse(&text).expect("a packet"));
         assert_eq!(end.disposition, Disposition::Unknown, "{text}: {end:?}");

@@ -82,6 +82,9 @@ const ROUTE_ERRORS: [DropCode; 6] = [
 ];
 const ROUTE_ERROR_BURST: u32 = 5;
 
+/// Pings with this sequence number, which no translation changes, ask for the time.
+const TIMESTAMPS: u16 = SERVICE_PORTS[1];
+
 fn is_redirect(l3: &[u8]) -> bool {
     let Ok(ip) = Ipv4Fields::parse(l3) else { return false };
     ip.protocol == 1 && l3.get(usize::from(ip.header_len)) == Some(&5)
@@ -239,8 +242,13 @@ impl Maker<'_> {
             }
             17 => format!("udp {src}:{sport} > {dst}:{dport}"),
             1 => {
-                let kind = if reply { 0 } else { 8 };
-                format!("icmp {src} > {dst} type={kind} code=0 id={sport} seq={dport}")
+                let kind = match (dport == TIMESTAMPS, reply) {
+                    (false, false) => "type=8",
+                    (false, true) => "type=0",
+                    (true, false) => "type=13 org=09:30:00.250",
+                    (true, true) => "type=14 org=09:30:00.250 recv=34200300 xmit=34200301",
+                };
+                format!("icmp {src} > {dst} {kind} code=0 id={sport} seq={dport}")
             }
             _ => format!("ip {src} > {dst} proto={protocol}"),
         };

@@ -157,9 +157,13 @@ impl Maker<'_> {
             dst = *self.rng.pick(&[NODE, NODE, BRIDGE]);
         }
         let text = match self.rng.below(10) {
-            // A whole timestamp request is left out: the answer holds the time of day, and the model makes none.
-            0 | 1 => "type=13 id=5 seq=1 len=2",
-            2 => "type=14 id=5 seq=1 len=12",
+            0 | 1 => *self.rng.pick(&[
+                "type=13 id=5 seq=1 len=2",
+                "type=13 id=5 seq=1 len=4",
+                "type=13 id=5 seq=1 org=09:30:00.250",
+                "type=13 code=1 id=5 seq=1 recv=1 len=4",
+            ]),
+            2 => "type=14 id=5 seq=1 recv=09:30:00.250",
             3 => "type=17 id=5 seq=1 len=4",
             4 => "type=42 rest=00050100 len=4",
             5 => "type=43 rest=00050100",
