@@ -9,6 +9,7 @@ use pktwalk_linux::hook::TableName;
 use pktwalk_linux::iptables::ast::{ConnmarkTarget, Match, RejectWith, Target, TcpmssTarget};
 use pktwalk_linux::netns::NetNs;
 use pktwalk_linux::reason::{DropCode, Locus};
+use pktwalk_linux::skb::MadeBy;
 use pktwalk_linux::trace::{PacketTrace, Step};
 use pktwalk_scenario::case::Case;
 use pktwalk_scenario::compare::compare;
@@ -16,7 +17,7 @@ use pktwalk_scenario::engine::Engine as _;
 use pktwalk_scenario::event::EngineRun;
 use pktwalk_scenario::model::ModelEngine;
 
-/// Everything that something shows, as `match tcp`, `target DNAT`, `hook raw PREROUTING`, `route local`, `code RULE_DROP`.
+/// Everything that something shows, as `match tcp`, `target DNAT`, `hook raw PREROUTING`, `route local`, `made echo reply`, `code RULE_DROP`.
 pub type Shown = BTreeSet<String>;
 
 const MATCHES: [&str; 21] = [
@@ -125,12 +126,41 @@ const TARGETS: [&str; 28] = [
     "TCPMSS clamp",
 ];
 
+/// What a packet is that a walk made.
+fn maker(by: MadeBy) -> &'static str {
+    match by {
+        MadeBy::Injected => "nothing",
+        MadeBy::IcmpError => "ICMP error",
+        MadeBy::RejectIcmp => "REJECT's ICMP error",
+        MadeBy::RejectReset => "REJECT's RST",
+        MadeBy::TcpReset => "RST",
+        MadeBy::EchoReply => "echo reply",
+        MadeBy::TimestampReply => "timestamp reply",
+        MadeBy::Arp => "ARP",
+        MadeBy::Fragment => "fragment",
+        MadeBy::Copy => "copy",
+    }
+}
+
+const MAKERS: [&str; 9] = [
+    "ICMP error",
+    "REJECT's ICMP error",
+    "REJECT's RST",
+    "RST",
+    "echo reply",
+    "timestamp reply",
+    "ARP",
+    "fragment",
+    "copy",
+];
+
 /// Everything that there is to be shown.
 pub fn wanted() -> Shown {
     let mut wanted = Shown::new();
     wanted.extend(MATCHES.map(|name| format!("match {name}")));
     wanted.extend(TARGETS.map(|name| format!("target {name}")));
     wanted.extend(["CHECKSUM"].map(|name| format!("target {name}")));
+    wanted.extend(MAKERS.map(|name| format!("made {name}")));
     wanted.extend(RouteType::ALL.iter().map(|kind| format!("route {}", kind.name())));
     wanted.extend(DropCode::ALL.iter().map(|code| format!("code {}", code.code())));
     for table in TableName::ALL {
@@ -147,6 +177,7 @@ fn note_route(ns: &NetNs, route: pktwalk_linux::ids::RouteId, shown: &mut Shown)
 
 /// Notes what the walk of one packet shows.
 pub fn note(ns: &NetNs, packet: &PacketTrace, shown: &mut Shown) {
+    shown.insert(format!("made {}", maker(packet.made_by)));
     for recorded in &packet.steps {
         match recorded.step {
             Step::Rule { hook, rule, .. } => {

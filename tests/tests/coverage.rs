@@ -1,4 +1,4 @@
-//! Model coverage: every match, target, hook with table, route type and drop code that is modelled is shown by a scenario.
+//! Model coverage: every match, target, hook with table, route type, kind of made packet and drop code that is modelled is shown by a scenario.
 
 use pktwalk_scenario::case::Case;
 use pktwalk_scenario::file::Live;

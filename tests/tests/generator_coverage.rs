@@ -1,5 +1,5 @@
 //! The generator of the differential runner makes everything that is modelled: walked by the model, its cases show every match, target, hook
-//! with table, route type and drop code. No kernel is asked here.
+//! with table, route type, kind of made packet and drop code. No kernel is asked here.
 
 use pktwalk_linux::hook::Backend;
 use pktwalk_live::fuzz::differ;
