@@ -34,7 +34,7 @@ use crate::ids::CtId;
 use crate::netfilter::{HookState, HookVerdict};
 use crate::netns::Cx;
 use crate::reason::{Because, DropCode, End, Locus};
-use crate::skb::{CtInfo, CtZones, Skb, SkbCt, Summed};
+use crate::skb::{CtInfo, CtZones, Skb, SkbCt};
 use crate::trace::{Assumption, CtResult, Sink, Step};
 use packet::Transport;
 use track::{Icmp, Tracked, invalid};
@@ -61,8 +61,8 @@ pub(crate) fn conntrack_in<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &mut
             let zones = skb.ct_template.take().map(|template| template.zones(skb.mark)).unwrap_or_default();
             let check = hook == Hook::Prerouting && cx.ns.ct.checksum;
             let summed = Cell::new(skb.summed);
-            let outcome =
-                find(&mut cx.state.ct, &cx.ns.ct, skb, zones, check, cx.state.now_ns, hook, &summed);
+            let transport = Transport::of(skb, check, &summed);
+            let outcome = find(&mut cx.state.ct, &cx.ns.ct, skb, zones, &transport, cx.state.now_ns, hook);
             skb.summed = summed.get();
             match outcome {
                 Outcome::Entry { id, info, created } => {
@@ -86,17 +86,15 @@ fn find(
     settings: &CtSettings,
     skb: &Skb,
     zones: CtZones,
-    check: bool,
+    transport: &Transport<'_>,
     now_ns: u64,
     hook: Hook,
-    summed: &Cell<Summed>,
 ) -> Outcome {
     if track::is_later_fragment(&skb.ip) {
         return Outcome::Invalid("a fragment without its transport header");
     }
-    let transport = Transport::of(skb, check, summed);
     if transport.protocol == proto::ICMP {
-        match track::icmp(table, &transport, zones, now_ns) {
+        match track::icmp(table, transport, zones, now_ns) {
             Icmp::Query => {}
             Icmp::Related(id, info) => return Outcome::Entry { id, info, created: false },
             Icmp::Invalid(why) => return Outcome::Invalid(why),
@@ -112,11 +110,11 @@ fn find(
         Err(TupleError::Gre) => return Outcome::Invalid("GRE version 1 that does not carry PPP"),
     };
     if let Some((id, direction)) = table.lookup(&tuple, zones, now_ns)
-        && let Some(outcome) = known(table, settings, id, direction, &transport, now_ns)
+        && let Some(outcome) = known(table, settings, id, direction, transport, now_ns)
     {
         return outcome;
     }
-    create(table, settings, tuple, zones, &transport, now_ns, hook)
+    create(table, settings, tuple, zones, transport, now_ns, hook)
 }
 
 /// A packet of an entry that is in the table. None if the entry gave way to a new connection.
