@@ -71,3 +71,26 @@ fn reject_takes_a_sum_of_zeros_for_right() {
         }
     }
 }
+
+#[test]
+fn what_a_redirect_lost_is_not_given_to_the_error_after_it() {
+    if skip_unprivileged("what_a_redirect_lost_is_not_given_to_the_error_after_it") {
+        return;
+    }
+    // The redirect goes first, is lost in nat, and its memory is used again: to the trace both are one.
+    let rules = b"*nat\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\nCOMMIT\n\
+        *filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n\
+        -A FORWARD -j REJECT\n-A INPUT -m conntrack --ctstate NEW\nCOMMIT\n";
+    let (save, _) = iptables::parse(rules, 0, Family::V4);
+    let rulesets = vec![Ruleset { backend: Backend::Nft, save: save.into() }];
+    let mut config = NetNsConfig { rulesets, ..namespace(Backend::Nft) };
+    for (key, value) in [("conf.right.send_redirects", "1"), ("icmp_ratemask", "0")] {
+        config.sysctls.insert(format!("net.ipv4.{key}"), value.to_owned());
+    }
+    let sends = vec![send("udp 10.0.2.2:40002 > 10.0.2.2:8080 ipid=1", "right")];
+    let case = Case { name: "both".to_owned(), config, sends, ..Case::default() };
+    let (differences, kernel) = differences(&case);
+    assert_eq!(differences, []);
+    let events: Vec<usize> = kernel.run.sends[0].packets.iter().map(|packet| packet.events.len()).collect();
+    assert_eq!(events[1..], [0, 1]);
+}

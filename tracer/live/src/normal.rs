@@ -36,8 +36,8 @@ struct Run {
     passed_output: bool,
     /// How far it is within this pass, see [`progress`].
     at: (u8, i32),
-    /// Whether it is inside of a table: its chain has neither accepted nor dropped yet.
-    open: bool,
+    /// The table that it is inside of: its chain has neither accepted nor dropped yet.
+    open: Option<TableName>,
     run: PacketRun,
 }
 
@@ -50,7 +50,7 @@ impl Run {
             trace_id: None,
             passed_output: false,
             at: (0, i32::MIN),
-            open: false,
+            open: None,
             run: PacketRun { parent, ..PacketRun::default() },
         }
     }
@@ -76,8 +76,8 @@ impl Run {
         if last.is_some_and(|last| last.verdict == EventVerdict::Drop) {
             return false;
         }
-        if self.open {
-            return last.is_some_and(|last| last.table == table);
+        if let Some(open) = self.open {
+            return open == table;
         }
         let built_in =
             is_base(loaded, table, &event.chain).then(|| Hook::from_chain_name(&event.chain)).flatten();
@@ -241,7 +241,7 @@ fn enter(runs: &mut Vec<Run>, event: &NftEvent, active: usize, local: bool, loop
     run.passed_output |= output;
     run.hook = if output { Hook::Output } else { Hook::Prerouting };
     run.trace_id = Some(event.id);
-    (run.at, run.open) = ((0, i32::MIN), false);
+    (run.at, run.open) = ((0, i32::MIN), None);
     at
 }
 
@@ -252,11 +252,12 @@ fn nft(loaded: &Loaded, run: &mut Run, event: &NftEvent) {
         run.hook = hook;
     }
     run.at = progress(table, run.hook);
-    run.open = event.policy.is_none()
-        && !matches!(
+    let left = event.policy.is_some()
+        || matches!(
             event.verdict,
             Some(NftVerdict::Accept | NftVerdict::Drop | NftVerdict::Stolen | NftVerdict::Queue)
         );
+    run.open = (!left).then_some(table);
     let (at, verdict) = match (event.policy, event.handle) {
         (Some(policy), _) => {
             (At::Policy, if policy == 0 { EventVerdict::Drop } else { EventVerdict::Accept })
