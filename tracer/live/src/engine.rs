@@ -22,6 +22,7 @@ use pktwalk_scenario::engine::{Engine, EngineError};
 use pktwalk_scenario::event::EngineRun;
 
 use crate::bpf;
+use crate::dummy;
 use crate::ns::{ENGINE, failed};
 use crate::perf::Perf;
 use crate::program;
@@ -317,6 +318,7 @@ fn send_all(case: &Case, world: &mut World, perf: &mut Option<Perf>) -> Result<K
         }
     }
     done.run.gaps.extend(world.gaps());
+    done.run.stand_ins = dummy::stand_ins(&case.config);
     Ok(done)
 }
 

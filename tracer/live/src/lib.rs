@@ -10,6 +10,7 @@
 mod both;
 mod bpf;
 mod connections;
+mod dummy;
 pub mod engine;
 mod fill;
 pub mod fuzz;

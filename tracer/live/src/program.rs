@@ -3,20 +3,27 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use pktwalk_linux::config::{
-    Address, Device, DeviceKind, Neighbour, NetNsConfig, NudState, Route, RouteType, RoutingAction,
-    RoutingRule,
-};
+use pktwalk_linux::config::{Address, Device, DeviceKind, Neighbour, NetNsConfig, NudState, Route};
 use pktwalk_linux::sysctl;
 use pktwalk_scenario::engine::EngineError;
 
+use crate::dummy;
 use crate::ns::unsupported;
 
+mod policy;
+mod routes;
+
+pub(crate) use policy::has_custom_rules;
+
 /// Whether a device is one end of a veth here, whose other end the engine holds. A kind that is not modelled is there for its name, addresses and
-/// routes: of a packet that reaches it the model does not know what becomes.
+/// routes: of a packet that reaches it the model does not know what becomes. So is a dummy device where the kernel has none.
 pub(crate) fn has_peer(config: &NetNsConfig, device: &Device) -> bool {
-    matches!(device.kind, DeviceKind::Physical | DeviceKind::Veth { .. } | DeviceKind::Other(_))
-        && other_end(config, device).is_none()
+    let wire = match device.kind {
+        DeviceKind::Physical | DeviceKind::Veth { .. } | DeviceKind::Other(_) => true,
+        DeviceKind::Dummy => dummy::is_missing(),
+        DeviceKind::Loopback | DeviceKind::Bridge { .. } => false,
+    };
+    wire && other_end(config, device).is_none()
 }
 
 /// The other end of a veth, where both are in this namespace: then both are made as they are.
@@ -65,7 +72,7 @@ pub(crate) fn make_devices(config: &NetNsConfig, peer: &str) -> Result<String, E
         }
         match &device.kind {
             DeviceKind::Loopback => {}
-            DeviceKind::Physical | DeviceKind::Veth { .. } | DeviceKind::Other(_) => {
+            _ if has_peer(config, device) => {
                 let other = peer_name(index);
                 let _ = writeln!(
                     text,
@@ -84,6 +91,7 @@ pub(crate) fn make_devices(config: &NetNsConfig, peer: &str) -> Result<String, E
             DeviceKind::Dummy => {
                 let _ = writeln!(text, "link add {name} index {index} {mac} type dummy");
             }
+            DeviceKind::Physical | DeviceKind::Veth { .. } | DeviceKind::Other(_) => {}
             DeviceKind::Bridge { vlan_filtering: true, .. } => {
                 return Err(unsupported(format!("bridge {name} filters VLANs")));
             }
@@ -144,7 +152,7 @@ pub(crate) fn unconfigure(config: &NetNsConfig) -> String {
         }
     }
     if has_custom_rules(config) {
-        text.push_str("rule flush\nrule add priority 32766 table 254\nrule add priority 32767 table 253\n");
+        policy::default_rules(&mut text, config);
     }
     text
 }
@@ -156,26 +164,14 @@ fn tables(routes: &[Route]) -> Vec<u32> {
     tables
 }
 
-/// Whether `ip rule` says more or less than the kernel's three. The kernel keeps tables local and main in one trie until it does.
-pub(crate) fn has_custom_rules(config: &NetNsConfig) -> bool {
-    let defaults = [(0, 255), (32766, 254), (32767, 253)];
-    let plain = |rule: &RoutingRule, (priority, table): (u32, u32)| {
-        rule.priority == priority
-            && rule.action == RoutingAction::Lookup(table)
-            && selectors(rule).is_empty()
-            && !rule.not
-    };
-    let rules = &config.routing_rules;
-    !rules.is_empty()
-        && (rules.len() != defaults.len()
-            || !rules.iter().zip(defaults).all(|(rule, default)| plain(rule, default)))
-}
-
 /// Commands that set everything but the devices themselves.
 pub(crate) fn configure(config: &NetNsConfig) -> Result<String, EngineError> {
     let mut text = String::new();
+    let down = routes::down_with_legs(config);
     for device in &config.devices {
-        link(&mut text, device);
+        // For a while, see below.
+        let up = device.up || down.iter().any(|other| other.name == device.name);
+        link(&mut text, device, up);
     }
     // Setting `lo` up gives it an address.
     for device in config.devices.iter().filter(|device| device.kind == DeviceKind::Loopback) {
@@ -186,12 +182,14 @@ pub(crate) fn configure(config: &NetNsConfig) -> Result<String, EngineError> {
             add_address(&mut text, config, device, address);
         }
     }
-    routes(&mut text, config)?;
+    routes::without_own(&mut text, config);
+    routes::routes(&mut text, config)?;
+    for device in down {
+        let _ = writeln!(text, "link set {} down", device.name);
+    }
+    routes::without_lost(&mut text, config);
     if has_custom_rules(config) {
-        text.push_str("rule flush\n");
-        for rule in config.routing_rules.iter().filter(|rule| rule.priority != 0) {
-            routing_rule(&mut text, rule)?;
-        }
+        policy::routing_rules(&mut text, config)?;
     }
     for neighbour in &config.neighbours {
         if let (true, Some(mac)) = (is_fixed(neighbour), neighbour.mac) {
@@ -210,17 +208,14 @@ fn on(value: bool) -> &'static str {
     if value { "on" } else { "off" }
 }
 
-fn link(text: &mut String, device: &Device) {
-    let name = &device.name;
-    let state = if device.up { "up" } else { "down" };
-    let arp = on(!device.no_arp);
-    let mtu = if device.kind == DeviceKind::Loopback {
-        String::new()
-    } else {
-        format!("mtu {} arp {arp}", device.mtu)
-    };
-    let _ =
-        writeln!(text, "link set {name} {mtu} promisc {} group {} {state}", on(device.promisc), device.group);
+fn link(text: &mut String, device: &Device, up: bool) {
+    let Device { name, mtu, group, .. } = device;
+    let state = if up { "up" } else { "down" };
+    // Nobody speaks ARP on `lo`.
+    let loopback = device.kind == DeviceKind::Loopback;
+    let arp = if loopback { String::new() } else { format!("arp {}", on(!device.no_arp)) };
+    let promisc = on(device.promisc);
+    let _ = writeln!(text, "link set {name} mtu {mtu} {arp} promisc {promisc} group {group} {state}");
     if device.master.is_some() {
         let port = &device.port;
         // A port that is down, or has no carrier, has no state to be set.
@@ -263,138 +258,6 @@ fn add_address(text: &mut String, config: &NetNsConfig, device: &Device, address
         text.push_str(" noprefixroute");
     }
     text.push('\n');
-}
-
-fn routes(text: &mut String, config: &NetNsConfig) -> Result<(), EngineError> {
-    // Gateways must be reachable when their route is made.
-    let has_gateway = |route: &Route| route.nexthops.iter().any(|hop| hop.via.is_some());
-    // A local route that is made by hand makes the kernel look at every source as if all of them were (`fib_has_custom_local_routes`): those that
-    // come with an address are left to it.
-    let own = |route: &Route| {
-        let address = |device: &Device, address: &Address| {
-            let net = ipnet::IpNet::new(address.local, address.prefix_len).map(|net| net.trunc());
-            let whole = device.kind == DeviceKind::Loopback && Ok(route.dst) == net;
-            (whole || ipnet::IpNet::from(address.local) == route.dst)
-                && route.nexthops.iter().all(|hop| hop.dev.as_ref() == Some(&device.name))
-        };
-        route.kind == RouteType::Local
-            && route.protocol == "kernel"
-            && route.table == 255
-            && config.devices.iter().any(|device| device.addresses.iter().any(|a| address(device, a)))
-    };
-    let v4 = || {
-        let routes = config.routes.iter().filter(|route| matches!(route.dst, ipnet::IpNet::V4(_)));
-        routes.filter(|route| !own(route))
-    };
-    // Of routes that are equal to a lookup the first one counts, so those keep their order.
-    let equal = |a: &Route, b: &Route| {
-        (a.dst, a.table, a.tos, a.metric) == (b.dst, b.table, b.tos, b.metric) && !std::ptr::eq(a, b)
-    };
-    let (mut first, mut rest): (Vec<&Route>, Vec<&Route>) = (Vec::new(), Vec::new());
-    for route in v4().filter(|route| has_gateway(route)) {
-        let mut before =
-            v4().take_while(|other| !std::ptr::eq(*other, route)).filter(|other| equal(other, route));
-        let mut after =
-            v4().skip_while(|other| !std::ptr::eq(*other, route)).filter(|other| equal(other, route));
-        let is_before = after.any(|other| !has_gateway(other));
-        if is_before && before.any(|other| !has_gateway(other)) {
-            return Err(unsupported(format!("the order of the routes to {}", route.dst)));
-        }
-        if is_before { first.push(route) } else { rest.push(route) }
-    }
-    let plain = v4().filter(|route| !has_gateway(route)).map(|route| (route, "append"));
-    let first = first.into_iter().rev().map(|route| (route, "prepend"));
-    let rest = rest.into_iter().map(|route| (route, "append"));
-    for (route, verb) in plain.chain(first).chain(rest) {
-        // Those that the kernel makes itself are there already, and are made the same.
-        let verb = if route.protocol == "kernel" || route.table == 255 { "replace" } else { verb };
-        let kind = route.kind.name();
-        let _ = write!(
-            text,
-            "route {verb} {kind} {} table {} protocol {}",
-            route.dst, route.table, route.protocol
-        );
-        if route.tos != 0 {
-            let _ = write!(text, " tos {:#x}", route.tos);
-        }
-        if route.metric != 0 {
-            let _ = write!(text, " metric {}", route.metric);
-        }
-        if !route.nexthops.is_empty() {
-            let _ = write!(text, " scope {}", route.scope);
-        }
-        if let Some(src) = route.prefsrc {
-            let _ = write!(text, " src {src}");
-        }
-        if let Some(mtu) = route.mtu {
-            let _ = write!(text, " mtu {}{mtu}", if route.mtu_lock { "lock " } else { "" });
-        }
-        if let Some(limit) = route.hop_limit {
-            let _ = write!(text, " hoplimit {limit}");
-        }
-        let several = route.nexthops.len() > 1;
-        for hop in &route.nexthops {
-            if several {
-                text.push_str(" nexthop");
-            }
-            let family = if hop.via.is_some_and(|via| via.is_ipv6()) { "inet6 " } else { "" };
-            if let Some(via) = hop.via {
-                let _ = write!(text, " via {family}{via}");
-            }
-            if let Some(dev) = &hop.dev {
-                let _ = write!(text, " dev {dev}");
-            }
-            if several {
-                let _ = write!(text, " weight {}", hop.weight.max(1));
-            }
-            // No device has an IPv6 address here by which such a gateway could be found.
-            let global = |via: IpAddr| matches!(via, IpAddr::V6(via) if !via.is_unicast_link_local());
-            if hop.onlink || hop.via.is_some_and(global) {
-                text.push_str(" onlink");
-            }
-        }
-        text.push('\n');
-    }
-    Ok(())
-}
-
-fn selectors(rule: &RoutingRule) -> String {
-    let mut text = String::new();
-    let mut add = |name: &str, value: Option<String>| {
-        if let Some(value) = value {
-            let _ = write!(text, " {name} {value}");
-        }
-    };
-    let range = |(lo, hi): (u16, u16)| if lo == hi { lo.to_string() } else { format!("{lo}-{hi}") };
-    add("from", rule.from.map(|net| net.to_string()));
-    add("to", rule.to.map(|net| net.to_string()));
-    add("iif", rule.iif.clone());
-    add("oif", rule.oif.clone());
-    add("fwmark", rule.fwmark.map(|(value, mask)| format!("{value:#x}/{mask:#x}")));
-    add("tos", rule.tos.map(|tos| format!("{tos:#x}")));
-    add("ipproto", rule.ip_protocol.map(|protocol| protocol.to_string()));
-    add("sport", rule.sport.map(range));
-    add("dport", rule.dport.map(range));
-    add("uidrange", rule.uid_range.map(|(lo, hi)| format!("{lo}-{hi}")));
-    add("suppress_prefixlength", rule.suppress_prefix_len.map(|len| len.to_string()));
-    text
-}
-
-fn routing_rule(text: &mut String, rule: &RoutingRule) -> Result<(), EngineError> {
-    if let Some(what) = &rule.unmodelled {
-        return Err(unsupported(format!("routing rule {} has {what}", rule.priority)));
-    }
-    let not = if rule.not { " not" } else { "" };
-    let action = match rule.action {
-        RoutingAction::Lookup(table) => format!("table {table}"),
-        RoutingAction::Goto(priority) => format!("goto {priority}"),
-        RoutingAction::Nop => "nop".to_owned(),
-        RoutingAction::Blackhole => "blackhole".to_owned(),
-        RoutingAction::Unreachable => "unreachable".to_owned(),
-        RoutingAction::Prohibit => "prohibit".to_owned(),
-    };
-    let _ = writeln!(text, "rule add{not}{} priority {} {action}", selectors(rule), rule.priority);
-    Ok(())
 }
 
 /// Commands of `bridge -batch` that take the FDB's entries away, most of which fail: flushing a bridge leaves static ones, and those may have moved

@@ -134,9 +134,14 @@ fn has_nat(config: &NetNsConfig) -> bool {
     config.rulesets.iter().flat_map(|ruleset| &ruleset.save.tables).any(|table| table.name == TableName::Nat)
 }
 
-/// Whether everything that `ip` programs is the same.
+/// Whether everything that `ip` programs is the same, and what the kernel made of it when it was.
 fn same_network(left: &NetNsConfig, right: &NetNsConfig) -> bool {
-    left.devices == right.devices
+    let heeds_carriers = |config: &NetNsConfig| -> Vec<(String, String)> {
+        let set = config.sysctls.iter().filter(|(key, _)| key.ends_with(".ignore_routes_with_linkdown"));
+        set.map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    heeds_carriers(left) == heeds_carriers(right)
+        && left.devices == right.devices
         && left.routes == right.routes
         && left.routing_rules == right.routing_rules
         && left.neighbours == right.neighbours
@@ -247,6 +252,8 @@ impl World {
                     let _ = tool("bridge", &["-force", "-batch", "-"], &fdb, &[]);
                 }
             }
+            // Before the routes, as it was on the node when links fell: what shares next hops have is reckoned then (`fib_rebalance`).
+            program::settings(config);
             // Before the devices: a bridge port without carrier has no state to be set.
             self.carriers(config)?;
             let by_ipv6 = program::by_ipv6(config);

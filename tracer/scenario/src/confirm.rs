@@ -208,7 +208,7 @@ pub fn confirm(
     for Backed { backend, case, left_out } in on_backends(&case, backends) {
         let (mut run, choices) = other(&case)?;
         let mut model = ModelEngine::with_choices(choices).walk(&case)?;
-        let Met { first: unlike, lines } = Met::of(&case, &model);
+        let Met { first: unlike, lines } = Met::of(&case, &model, &run.stand_ins);
         run.gaps.extend(lines);
         let not_made = without_connections(&case, &mut model.run);
         let differences = compare(&model.run, &run);

@@ -183,4 +183,6 @@ pub struct EngineRun {
     pub sends: Vec<SendRun>,
     /// What the engine could not bring about or could not see, a line each: so far nothing is confirmed.
     pub gaps: Vec<String>,
+    /// Devices for which one of another kind stands on this engine: packets that meet them are not judged.
+    pub stand_ins: Vec<String>,
 }

@@ -108,6 +108,11 @@ fn derive(config: &NetNsConfig, local: bool, connected: bool) -> Vec<Route> {
     routes
 }
 
+/// The routes of table local that the kernel makes of addresses (`fib_add_ifaddr`), in the order in which it makes them.
+pub fn local_routes(config: &NetNsConfig) -> Vec<Route> {
+    derive(config, true, false)
+}
+
 /// One route's nexthops, appended to `out`.
 fn nexthops(
     route: &Route,

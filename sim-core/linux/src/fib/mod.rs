@@ -19,6 +19,7 @@ use rustc_hash::FxHashMap;
 
 pub use addr::AddrType;
 pub(crate) use addr::{is_local_multicast, is_multicast};
+pub use compile::local_routes;
 pub use lookup::{FibError, FibMatch, FibResult, FlowKey, lookup};
 pub use validate::{SourceVerdict, rpfilter_match, validate_source};
 

@@ -45,6 +45,9 @@ fn address(local: Ipv4Addr, prefix_len: u8, secondary: bool) -> Address {
 pub fn world(rng: &mut Rng) -> NetNsConfig {
     let mut lo = device("lo", 1, DeviceKind::Loopback);
     lo.addresses.push(Address { scope: 254, broadcast: None, ..address(Ipv4Addr::LOCALHOST, 8, false) });
+    if rng.chance(5) {
+        lo.mtu = 1000;
+    }
     let mut eth0 = device("eth0", 2, DeviceKind::Physical);
     eth0.addresses.push(address(NODE, 24, false));
     if rng.chance(50) {
@@ -113,5 +116,8 @@ pub fn world(rng: &mut Rng) -> NetNsConfig {
         ..NetNsConfig::default()
     };
     links::specials(rng, &mut config);
+    if rng.chance(15) {
+        routes::tell_local(rng, &mut config);
+    }
     config
 }

@@ -1,10 +1,10 @@
 //! What of a case an engine that runs real stacks is not given, and which packet met it: from that one on nothing is confirmed.
 
-use pktwalk_linux::config::{Connection, Socket};
+use pktwalk_linux::config::{Connection, DeviceKind, Socket};
 use pktwalk_linux::trace::Step;
 use pktwalk_report::flow::tuple_line;
 
-use crate::case::Case;
+use crate::case::{Case, CaseSend, Entry};
 use crate::event::{CtSnapshot, EngineRun};
 use crate::model::ModelRun;
 
@@ -40,8 +40,9 @@ pub(super) struct Met {
 }
 
 impl Met {
-    /// Of the model's run of `case`.
-    pub(super) fn of(case: &Case, model: &ModelRun) -> Met {
+    /// Of the model's run of `case`, where these devices are of another kind on the other engine.
+    pub(super) fn of(case: &Case, model: &ModelRun, stand_ins: &[String]) -> Met {
+        let devices = &model.ns.config.devices;
         let mut met = Met::default();
         for (at, (given, send)) in case.sends.iter().zip(&model.run.sends).enumerate() {
             let Some(record) = &send.record else { continue };
@@ -50,7 +51,19 @@ impl Met {
             if missing > 0 {
                 met.tell(at, format!("packet {number} is cut: its last {missing} bytes are not known"));
             }
+            if let Some(dev) = longer_than_its_card(case, given) {
+                met.tell(
+                    at,
+                    format!("packet {number} is longer than the MTU of {dev} and a VLAN tag: what a real card takes is not known, a wire does not take it"),
+                );
+            }
             for recorded in record.request.packets.iter().flat_map(|packet| &packet.steps) {
+                if let Step::Rx { dev } | Step::Xmit { dev } = recorded.step
+                    && let Some(device) = devices.get(dev.index())
+                    && stand_ins.contains(&device.name)
+                {
+                    met.tell(at, format!("packet {number} meets {}, for which a wire stands here: this kernel makes no device of its kind", device.name));
+                }
                 if let Step::Deliver { socket: Some(socket), .. } = recorded.step
                     && let Some(socket) =
                         model.ns.config.sockets.as_deref().and_then(|all| all.get(socket as usize))
@@ -72,6 +85,16 @@ impl Met {
             self.lines.push(line);
         }
     }
+}
+
+/// The device that a packet comes in by, if that is a card which may take it or not: the wire that stands for it drops what is longer than its MTU
+/// and a VLAN tag (`is_skb_forwardable`), cards mostly go by the size of their buffers.
+fn longer_than_its_card<'a>(case: &'a Case, given: &CaseSend) -> Option<&'a str> {
+    const VLAN_TAG: usize = 4;
+    let Entry::Device(name) = &given.entry else { return None };
+    let device = case.config.devices.iter().find(|device| device.name == *name)?;
+    let longer = given.packet.l3_wire_len() > device.mtu as usize + VLAN_TAG;
+    (device.kind == DeviceKind::Physical && longer).then_some(&device.name)
 }
 
 /// A socket in words.

@@ -106,3 +106,35 @@ fn tables_without_rules_never_stand_beside_those_of_the_other_backend() {
     assert_eq!((none.len(), none[0].backend, none[0].left_out), (1, None, Some(Backend::Nft)));
     assert_eq!(none[0].case.config.rulesets.len(), 1);
 }
+
+#[test]
+fn what_only_a_real_card_takes_is_not_confirmed() {
+    for (len, agreement) in [(1476, Agreement::Agree), (1477, Agreement::Unconfirmed)] {
+        let mut large = case(&[(Backend::Nft, DROPS)]);
+        large.sends[0].packet = spec::parse(&format!("udp 10.0.1.2:1 > 10.0.2.2:2 len={len}")).unwrap();
+        assert_eq!(agreements(&large, Backends::AsGiven), [agreement]);
+    }
+}
+
+#[test]
+fn what_meets_a_device_of_another_kind_is_not_judged() {
+    let dummy = |name: &str| {
+        let mut case = case(&[]);
+        let device = case.config.devices.iter_mut().find(|device| device.name == name).unwrap();
+        device.kind = DeviceKind::Dummy;
+        case.config.devices.push(Device::new("idle", 4, DeviceKind::Dummy, MacAddr::default()));
+        case
+    };
+    let wires = case(&[]);
+    let agreement = |case: &Case, stand_ins: &[&str]| {
+        let stand_ins: Vec<String> = stand_ins.iter().map(|name| (*name).to_owned()).collect();
+        let mut other = |_: &Case| {
+            let (run, choices) = itself(&wires)?;
+            Ok((EngineRun { stand_ins: stand_ins.clone(), ..run }, choices))
+        };
+        confirm(case, Backends::AsGiven, &mut other).unwrap()[0].agreement()
+    };
+    assert_eq!(agreement(&dummy("right"), &[]), Agreement::Differ);
+    assert_eq!(agreement(&dummy("right"), &["right", "idle"]), Agreement::Unconfirmed);
+    assert_eq!(agreement(&wires, &["idle"]), Agreement::Agree);
+}

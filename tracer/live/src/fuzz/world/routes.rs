@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
-use pktwalk_linux::config::{Nexthop, Route, RouteType, RoutingAction, RoutingRule};
+use pktwalk_linux::config::{NetNsConfig, Nexthop, Route, RouteType, RoutingAction, RoutingRule};
+use pktwalk_linux::fib;
 
 use super::super::pools::{
     BRIDGE, FAR_HOST, FAR_NET_HOST, GATEWAY, NEAR_HOST, NODE, ONLINK_GATEWAY, POD_A, VIPS,
@@ -14,6 +15,21 @@ use super::super::rng::Rng;
 pub fn route(dst: &str, via: Option<Ipv4Addr>, dev: Option<&str>) -> Route {
     let dst = dst.parse().unwrap_or(IpNet::V4(Ipv4Net::default()));
     Route::new(dst, via.map(IpAddr::V4), dev)
+}
+
+/// Tells of table local too, at times without what somebody took away or in another order than that of the addresses.
+pub fn tell_local(rng: &mut Rng, config: &mut NetNsConfig) {
+    let mut local = fib::local_routes(config);
+    if rng.chance(30) && !local.is_empty() {
+        local.remove(rng.below(local.len()));
+    }
+    if rng.chance(30) {
+        // Of two broadcast routes to one address, the other first.
+        local.sort_by_key(|route| {
+            (route.kind, std::cmp::Reverse(route.nexthops.first().and_then(|hop| hop.dev.clone())))
+        });
+    }
+    config.routes.splice(..0, local);
 }
 
 fn without_nexthop(kind: RouteType, dst: &str) -> Route {
