@@ -1,7 +1,7 @@
 //! Standard output and standard error: colours as the user wants them, and a reader that has gone away.
 
-use std::cell::Cell;
-use std::io::{self, Write};
+use std::cell::{Cell, RefCell};
+use std::io::{self, IsTerminal, Write};
 
 use anstream::{AutoStream, ColorChoice};
 use clap::ValueEnum;
@@ -23,10 +23,16 @@ pub enum Color {
 /// Remarks that are printed before the rest is only counted.
 const REMARKS: usize = 20;
 
+/// Bytes that are kept before they are written.
+const KEPT: usize = 1 << 16;
+
 /// Where everything is printed.
 pub struct Out {
     color: ColorChoice,
     quiet: bool,
+    /// What is not written yet: a capture may hold millions of packets, and a write for each costs more than the packet.
+    kept: RefCell<String>,
+    terminal: bool,
     /// Whoever read standard output has gone away. That changes nothing about what the program found out: it goes on, and its exit status is the
     /// same.
     gone: Cell<bool>,
@@ -36,17 +42,48 @@ impl Out {
     /// With `quiet`, only errors are printed.
     pub fn new(color: Color, quiet: bool) -> Out {
         let color = match color {
-            Color::Auto => ColorChoice::Auto,
+            // Asked once, not for each packet.
+            Color::Auto => AutoStream::choice(&io::stdout()),
             Color::Always => ColorChoice::Always,
             Color::Never => ColorChoice::Never,
         };
-        Out { color, quiet, gone: Cell::new(false) }
+        let (kept, terminal) = (RefCell::default(), io::stdout().is_terminal());
+        Out { color, quiet, kept, terminal, gone: Cell::new(false) }
+    }
+
+    /// Whether colours are shown.
+    pub fn colors(&self) -> bool {
+        self.color != ColorChoice::Never
     }
 
     /// Text, which may hold colours.
     pub fn text(&self, text: &str) -> anyhow::Result<()> {
+        self.flush()?;
+        self.write(text)
+    }
+
+    /// As [`Out::text`], but it may be written later, with what follows: at the latest by [`Out::flush`]. On a terminal it is written now.
+    pub fn text_of_many(&self, text: &str) -> anyhow::Result<()> {
+        self.kept.borrow_mut().push_str(text);
+        if self.terminal || self.kept.borrow().len() >= KEPT { self.flush() } else { Ok(()) }
+    }
+
+    /// Writes what is kept.
+    pub fn flush(&self) -> anyhow::Result<()> {
+        let mut kept = self.kept.borrow_mut();
+        let result = if kept.is_empty() { Ok(()) } else { self.write(&kept) };
+        kept.clear();
+        result
+    }
+
+    fn write(&self, text: &str) -> anyhow::Result<()> {
         if self.unread() {
             return Ok(());
+        }
+        // What has no colours needs none taken away.
+        if !self.colors() && !text.contains('\u{1b}') {
+            let mut out = io::stdout().lock();
+            return self.unless_gone(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
         }
         let mut out = AutoStream::new(io::stdout().lock(), self.color);
         self.unless_gone(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
@@ -54,6 +91,7 @@ impl Out {
 
     /// Bytes as they are, quiet or not.
     pub fn bytes(&self, bytes: &[u8]) -> anyhow::Result<()> {
+        self.flush()?;
         let mut out = io::stdout().lock();
         self.unless_gone(out.write_all(bytes).and_then(|()| out.flush()))
     }

@@ -17,7 +17,7 @@ pub fn run(out: &Out, args: &Trace) -> anyhow::Result<Exit> {
     walk(out, &case, args.detail, args.output)
 }
 
-/// Walks the packets of a case and prints each as soon as it has ended: a capture may hold millions.
+/// Walks the packets of a case and prints each when it has ended: a capture may hold millions.
 pub fn walk(out: &Out, case: &Case, detail: Level, format: Format) -> anyhow::Result<Exit> {
     let compiled = Compiled::of(case)?;
     let names = compiled.names();
@@ -26,11 +26,13 @@ pub fn walk(out: &Out, case: &Case, detail: Level, format: Format) -> anyhow::Re
         out.remarks(&compiled.remarks);
     }
     let mut exit = Exit::Ok;
-    ModelEngine::new().walk_each(case, &compiled, |walked| {
+    let walked = ModelEngine::new().walk_each(case, &compiled, |walked| {
         exit = exit.worse(exit_of(&walked.record));
         printer.print(&walked.record, &compiled.remarks)
-    })?;
-    Ok(exit)
+    });
+    // What was printed before something went wrong stands before what is said of it.
+    out.flush()?;
+    walked.map(|()| exit)
 }
 
 /// A reply that does not arrive is a connection that does not work.
@@ -62,14 +64,14 @@ impl Printer<'_> {
                     Level::Summary => Detail::Summary,
                     Level::Full => Detail::Full,
                 },
-                color: true,
+                color: self.out.colors(),
                 width: self.out.width(),
                 numbered: self.several,
             };
             let mut text =
                 if first || self.detail == Level::Minimal { String::new() } else { "\n".to_owned() };
             text.push_str(&render(record, &[], self.names, &options));
-            return self.out.text(&text);
+            return self.out.text_of_many(&text);
         }
         let document = document(record, if first { remarks } else { &[] }, self.names);
         let mut text = if self.format == Format::Json {
@@ -78,6 +80,6 @@ impl Printer<'_> {
             serde_json::to_string(&document)?
         };
         text.push('\n');
-        self.out.text(&text)
+        self.out.text_of_many(&text)
     }
 }

@@ -1,5 +1,6 @@
 //! Lines on a terminal: indentation, wrapping, the dim note at the end of a line, colours.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
@@ -94,7 +95,7 @@ pub(crate) struct Paper {
 
 impl Paper {
     pub(crate) fn new(width: usize, color: bool) -> Paper {
-        Paper { out: String::new(), width: width.max(40), color }
+        Paper { out: String::with_capacity(256), width: width.max(40), color }
     }
 
     pub(crate) fn finish(self) -> String {
@@ -109,7 +110,7 @@ impl Paper {
 
     pub(crate) fn line(&mut self, line: &Line) {
         let gap = if line.label.is_empty() { 0 } else { 2 };
-        let start = line.indent + line.label.chars().count() + gap;
+        let start = line.indent + columns(&line.label) + gap;
         // A label that leaves no room for its text is no help: the text then hangs a little deeper than the label.
         let hang = if start + 24 > self.width {
             line.indent + 4
@@ -125,7 +126,7 @@ impl Paper {
             let mut column;
             if number == 0 {
                 self.paint(Tone::Dim, &line.gutter);
-                self.spaces(line.indent.saturating_sub(line.gutter.chars().count()));
+                self.spaces(line.indent.saturating_sub(columns(&line.gutter)));
                 self.paint(line.label_tone, &line.label);
                 if !piece.is_empty() {
                     self.spaces(gap);
@@ -136,9 +137,9 @@ impl Paper {
                 column = hang;
             }
             self.paint(line.tone, piece);
-            column += piece.chars().count();
+            column += columns(piece);
             if number == last && !line.note.is_empty() {
-                let note = line.note.chars().count();
+                let note = columns(&line.note);
                 if column + 2 + note <= self.width {
                     self.spaces(self.width - column - note);
                 } else {
@@ -152,7 +153,13 @@ impl Paper {
     }
 
     fn spaces(&mut self, count: usize) {
-        self.out.extend(std::iter::repeat_n(' ', count));
+        const BLANK: &str = "                                                                ";
+        let mut left = count;
+        while left > 0 {
+            let some = left.min(BLANK.len());
+            self.out.push_str(&BLANK[..some]);
+            left -= some;
+        }
     }
 
     fn paint(&mut self, tone: Tone, text: &str) {
@@ -211,8 +218,17 @@ fn wrap_words(text: &str, first: usize, rest: usize) -> Vec<String> {
     lines.into_iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
+/// Columns that a text takes.
+fn columns(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.chars().count() }
+}
+
 /// Breaks text into lines: the first of `first` columns, the others of `rest`. Options stay with their values while these fit.
-fn wrap(text: &str, first: usize, rest: usize) -> Vec<String> {
+fn wrap(text: &str, first: usize, rest: usize) -> Vec<Cow<'_, str>> {
+    // Most do: there may be millions of them.
+    if columns(text) <= first {
+        return vec![Cow::Borrowed(text)];
+    }
     let mut lines: Vec<String> = vec![String::new()];
     let mut room = first;
     for group in groups(text) {
@@ -233,7 +249,7 @@ fn wrap(text: &str, first: usize, rest: usize) -> Vec<String> {
             push(&mut lines, word);
         }
     }
-    lines
+    lines.into_iter().map(Cow::Owned).collect()
 }
 
 fn fits(lines: &[String], more: &str, room: usize) -> bool {
@@ -266,7 +282,7 @@ fn groups(text: &str) -> Vec<String> {
             _ => groups.push(word.to_owned()),
         }
         negated = !quoted && word == "!";
-        if word.replace("\\\"", "").matches('"').count() % 2 == 1 {
+        if word.contains('"') && word.replace("\\\"", "").matches('"').count() % 2 == 1 {
             quoted = !quoted;
         }
     }
