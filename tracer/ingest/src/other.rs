@@ -1,6 +1,6 @@
 //! State that is there but not modelled: it is named, so that a walk that meets it ends in `Unknown`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use pktwalk_linux::config::UnmodelledPoint;
 use pktwalk_linux::hook::{Family, TableName};
@@ -95,6 +95,17 @@ pub(crate) fn tc(reader: &mut Reader<'_>, text: &[u8], listed: &Listed) {
 
 /// `bpftool -j net`.
 pub(crate) fn bpf_net(reader: &mut Reader<'_>, text: &[u8]) {
+    // What is named already; and devices of whose XDP program `ip -d link` tells.
+    let mut known: HashSet<String> = HashSet::new();
+    let mut xdp: HashSet<String> = HashSet::new();
+    for state in &reader.config.unmodelled {
+        if let UnmodelledPoint::Rx(dev) = &state.point
+            && state.what.starts_with("XDP program")
+        {
+            xdp.insert(dev.clone());
+        }
+        known.insert(state.what.clone());
+    }
     json::objects(reader, text, |reader, object| {
         for (section, value) in &object.map {
             for program in value.as_array().into_iter().flatten() {
@@ -118,15 +129,11 @@ pub(crate) fn bpf_net(reader: &mut Reader<'_>, text: &[u8]) {
                     (other, _) => (format!("{other} program {id}{name}{on}"), UnmodelledPoint::Everywhere),
                 };
                 let source = reader.at(object.line);
-                let known = reader.config.unmodelled.iter().any(|u| u.point == point && u.what == what);
-                // `ip -d link` tells of the same XDP program.
-                let twice = section == "xdp"
-                    && reader
-                        .config
-                        .unmodelled
-                        .iter()
-                        .any(|u| u.point == point && u.what.starts_with("XDP program"));
-                if !known && !twice {
+                let twice = match &point {
+                    UnmodelledPoint::Rx(dev) if section == "xdp" => !xdp.insert(dev.clone()),
+                    _ => false,
+                };
+                if !twice && known.insert(what.clone()) {
                     reader.config.unmodelled.push(pktwalk_linux::config::UnmodelledState {
                         what,
                         point,
