@@ -45,6 +45,8 @@ impl EtherType {
     pub const ARP: EtherType = EtherType(0x0806);
     /// VLAN tag, 0x8100.
     pub const VLAN: EtherType = EtherType(0x8100);
+    /// Service VLAN tag (802.1ad), 0x88a8.
+    pub const SERVICE_VLAN: EtherType = EtherType(0x88a8);
     /// IPv6, 0x86dd.
     pub const IPV6: EtherType = EtherType(0x86dd);
 }
@@ -154,6 +156,18 @@ impl Packet {
                 self.l3 = 14;
             }
         }
+    }
+
+    /// The protocol behind all VLAN tags that stand in the bytes, and what follows them. A tag that is cut off ends it.
+    pub fn behind_tags(&self) -> (EtherType, &[u8]) {
+        let (mut ethertype, mut rest) = (self.ethertype, self.l3());
+        while matches!(ethertype, EtherType::VLAN | EtherType::SERVICE_VLAN)
+            && let [_, _, high, low, inner @ ..] = rest
+        {
+            ethertype = EtherType(u16::from_be_bytes([*high, *low]));
+            rest = inner;
+        }
+        (ethertype, rest)
     }
 
     /// Takes the link-layer header off.

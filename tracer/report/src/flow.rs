@@ -61,9 +61,10 @@ pub enum L4 {
 }
 
 impl Flow {
-    /// Reads an IPv4 packet; `None` for anything else.
+    /// Reads an IPv4 packet, behind whatever VLAN tags; `None` for anything else.
     pub fn of(packet: &Packet) -> Option<Flow> {
-        (packet.ethertype() == EtherType::IPV4).then(|| Flow::of_ipv4(packet.l3(), true)).flatten()
+        let (ethertype, l3) = packet.behind_tags();
+        (ethertype == EtherType::IPV4).then(|| Flow::of_ipv4(l3, true)).flatten()
     }
 
     fn of_ipv4(l3: &[u8], may_quote: bool) -> Option<Flow> {
@@ -220,7 +221,8 @@ pub fn packet_line(packet: &Packet) -> String {
 fn untagged_line(packet: &Packet) -> Option<String> {
     match packet.ethertype() {
         EtherType::ARP => arp_line(packet.l3()),
-        _ => Flow::of(packet).map(|flow| flow.to_string()),
+        EtherType::IPV4 => Flow::of(packet).map(|flow| flow.to_string()),
+        _ => None,
     }
 }
 

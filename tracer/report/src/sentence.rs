@@ -7,6 +7,7 @@ use pktwalk_linux::ids::{ChainId, RuleId};
 use pktwalk_linux::limits;
 use pktwalk_linux::reason::{Because, Disposition, DropCode, End, Locus};
 use pktwalk_linux::trace::{PacketTrace, RouteResult, RuleVerdict, Step};
+use pktwalk_packet::{EtherType, Packet};
 
 use crate::flow::{Flow, endpoint, packet_line, protocol};
 use crate::names::{Names, RuleName};
@@ -23,6 +24,19 @@ pub(crate) fn last_flow(packet: &PacketTrace) -> Option<Flow> {
         flow.apply(&recorded.step);
     }
     Some(flow)
+}
+
+/// The first VLAN of a frame that has a number: tags of VLAN 0 only tell a priority.
+fn vlan(packet: &Packet) -> Option<u16> {
+    let (mut ethertype, mut rest) = (packet.ethertype(), packet.l3());
+    while let (EtherType::VLAN | EtherType::SERVICE_VLAN, [a, b, c, d, inner @ ..]) = (ethertype, rest) {
+        let number = u16::from_be_bytes([*a, *b]) & 0xfff;
+        if number != 0 {
+            return Some(number);
+        }
+        (ethertype, rest) = (EtherType(u16::from_be_bytes([*c, *d])), inner);
+    }
+    None
 }
 
 /// The rule of a built-in chain whose RETURN led to the policy of that chain.
@@ -185,7 +199,7 @@ fn delivered(packet: &PacketTrace, names: &dyn Names) -> String {
 }
 
 fn consumed(packet: &PacketTrace) -> String {
-    let arp = packet.start.ethertype() == pktwalk_packet::EtherType::ARP;
+    let arp = packet.start.ethertype() == EtherType::ARP;
     if arp { "ARP was handled here" } else { "taken out of the stack (queued to user space)" }.to_owned()
 }
 
@@ -357,9 +371,10 @@ fn freed(code: DropCode, end: &End, packet: &PacketTrace, names: &dyn Names) -> 
         DropCode::CtClash => "another connection with the same tuple was confirmed first".to_owned(),
         DropCode::CtTableFull => "the connection table is full".to_owned(),
         DropCode::CtDrop => "the packet is too short for its header to be translated".to_owned(),
-        DropCode::OtherHost => match packet.mac_dst {
-            Some(mac) => format!("the frame is for {mac}, which is not {}", in_dev()),
-            None => format!("the frame is not for {}", in_dev()),
+        DropCode::OtherHost => match (vlan(&packet.start), packet.mac_dst) {
+            (Some(vlan), _) => format!("the frame is of VLAN {vlan}, which {} has no device for", in_dev()),
+            (None, Some(mac)) => format!("the frame is for {mac}, which is not {}", in_dev()),
+            (None, None) => format!("the frame is not for {}", in_dev()),
         },
         DropCode::UnhandledProtocol => {
             format!("nothing here handles Ethernet protocol {:#06x}", packet.ethertype.0)
@@ -499,7 +514,7 @@ mod tests {
     use super::*;
     use crate::testing::{publishing_node, rejected_after_dnat};
     use pktwalk_linux::hook::TableName;
-    use pktwalk_packet::{EtherType, MacAddr};
+    use pktwalk_packet::MacAddr;
 
     #[test]
     fn places_are_those_that_decide() {
@@ -530,6 +545,25 @@ mod tests {
         };
         assert!(said(DropCode::OtherHost).starts_with("the frame is for 02:00:00:00:09:09,"));
         assert!(said(DropCode::UnhandledProtocol).ends_with("0x88b5"));
+    }
+
+    #[test]
+    fn a_frame_of_a_vlan_is_told_by_its_vlan() {
+        let names = publishing_node();
+        let packet = rejected_after_dnat(&names).request.packets.remove(0);
+        let said = |text: &str| {
+            let end = End::dropped(DropCode::OtherHost, Locus::Subsystem("ip_rcv_core"));
+            let start = pktwalk_packet::spec::parse(text).unwrap();
+            sentence(
+                &PacketTrace { end: Some(end), mac_dst: start.mac_dst(), start, ..packet.clone() },
+                &names,
+            )
+        };
+        let macs = "smac=02:00:00:00:01:02 dmac=02:00:00:00:00:02";
+        let tagged = said(&format!("udp 203.0.113.5:5 > 192.168.50.1:7 vlan=7 {macs}"));
+        assert_eq!(tagged, "the frame is of VLAN 7, which eth0 has no device for");
+        let priority = said(&format!("udp 203.0.113.5:5 > 192.168.50.1:7 vlan=0 {macs}"));
+        assert!(priority.starts_with("the frame is for 02:00:00:00:00:02"), "{priority}");
     }
 
     #[test]

@@ -33,7 +33,9 @@ pub fn reply_to(walk: &WalkRecord, names: &dyn Names) -> Option<CaseSend> {
     let (arrived, entry) = match given.end.as_ref()?.disposition {
         Disposition::Forwarded => {
             let (dev, frame) = given.frames.first()?;
-            (Flow::of(frame)?, Entry::Device(names.device(*dev)))
+            // A bridge sends tags on as they are: who is behind them is no host of this link.
+            let flow = (frame.ethertype() == EtherType::IPV4).then(|| Flow::of(frame)).flatten()?;
+            (flow, Entry::Device(names.device(*dev)))
         }
         Disposition::Delivered => (delivered(given)?, Entry::Local(SkbSocket::default())),
         _ => return None,
@@ -60,8 +62,9 @@ fn answer(arrived: &Flow, sent: &Packet) -> Option<Packet> {
     if !unicast(arrived.src) || !unicast(arrived.dst) {
         return None;
     }
-    let ip = Ipv4Fields::parse(sent.l3()).ok()?;
-    let l4 = sent.l3().get(usize::from(ip.header_len)..)?;
+    let (_, l3) = sent.behind_tags();
+    let ip = Ipv4Fields::parse(l3).ok()?;
+    let l4 = l3.get(usize::from(ip.header_len)..)?;
     let data_len = usize::from(ip.total_len).saturating_sub(usize::from(ip.header_len));
     // As the stack sends them: unfragmented, with DF.
     let ip = Ipv4Header { dont_fragment: true, ..Ipv4Header::new(arrived.dst, arrived.src) };

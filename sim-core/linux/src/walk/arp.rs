@@ -62,7 +62,8 @@ impl Arp {
 
 /// Whether an ARP packet asks, and the hardware address that it says its sender has.
 pub(super) fn sender(packet: &Packet) -> Option<(bool, MacAddr)> {
-    let arp = (packet.ethertype() == EtherType::ARP).then(|| Arp::parse(packet.l3())).flatten()?;
+    let (ethertype, l3) = packet.behind_tags();
+    let arp = (ethertype == EtherType::ARP).then(|| Arp::parse(l3)).flatten()?;
     Some((arp.request, arp.sender_mac))
 }
 

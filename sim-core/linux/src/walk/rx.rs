@@ -13,13 +13,11 @@ use crate::reason::{Because, DropCode, End, Locus};
 use crate::skb::Skb;
 use crate::trace::{Sink, Step};
 
-/// What stands in the Ethernet header of a frame with a service VLAN tag.
-pub(super) const SERVICE_VLAN: EtherType = EtherType(0x88a8);
-
 /// `packet` as it comes in by `dev`. One without a link-layer header gets the header that its neighbour on that link would give it: from the
 /// address of the source if that is a neighbour, else of the link's gateway, else a made-up one; to the device, or behind a bridge port to the
-/// bridge, or to the host beside it that has the destination, or to the macvlan on it that has it. ARP comes from the sender that it names, to everybody if it asks. Devices that have no
-/// such header, and bytes that are neither, are left alone: they count as addressed to this host.
+/// bridge, or to the host beside it that has the destination, or to the macvlan on it that has it. ARP comes from the sender that it names, to everybody if it asks. VLAN tags
+/// stand behind that header, and what is neither IPv4 nor ARP comes from the gateway. Devices that have no such header are left alone: what comes
+/// by them counts as addressed to this host.
 pub fn as_neighbour(ns: &NetNs, dev: DevId, packet: &mut Packet) {
     let Some(device) = ns.config.devices.get(dev.index()) else { return };
     let (Some(own), true) = (device.mac, packet.mac_header().is_none()) else { return };
@@ -33,10 +31,14 @@ pub fn as_neighbour(ns: &NetNs, dev: DevId, packet: &mut Packet) {
         packet.set_mac_header(to, sender);
         return;
     }
-    if packet.ethertype() != EtherType::IPV4 {
+    let made_up = MacAddr([0x02, 0, 0, 0, 0xff, 0xfe]);
+    let gateway = links.gateway_mac(l3_dev).unwrap_or(made_up);
+    let (ethertype, l3) = packet.behind_tags();
+    let ip = (ethertype == EtherType::IPV4).then(|| Ipv4Fields::parse(l3).ok()).flatten();
+    let Some(ip) = ip else {
+        packet.set_mac_header(ns.device(l3_dev).mac.unwrap_or(own), gateway);
         return;
-    }
-    let Ok(ip) = Ipv4Fields::parse(packet.l3()) else { return };
+    };
     let known = |addr: u32| links.neighbour(l3_dev, addr).and_then(|n| n.mac);
     let dst = match ip.dst {
         u32::MAX => MacAddr::BROADCAST,
@@ -46,8 +48,7 @@ pub fn as_neighbour(ns: &NetNs, dev: DevId, packet: &mut Packet) {
         dst if l3_dev != dev => known(dst).or(ns.device(l3_dev).mac).unwrap_or(own),
         dst => links.stacked.mac_of(dev, dst).unwrap_or(own),
     };
-    let made_up = MacAddr([0x02, 0, 0, 0, 0xff, 0xfe]);
-    let src = known(ip.src).or(links.gateway_mac(l3_dev)).unwrap_or(made_up);
+    let src = known(ip.src).unwrap_or(gateway);
     packet.set_mac_header(dst, src);
 }
 
@@ -126,7 +127,7 @@ pub(super) fn to_protocol(flight: &mut Flight, dev: DevId) -> Next {
     let truncated = Next::End(End::dropped(DropCode::Truncated, Locus::Subsystem("skb_vlan_untag")));
     // The outermost tag, and those behind it as long as they say VLAN 0: `__netif_receive_skb_core` takes them off and, as there is no device for
     // its VLAN, a frame with a VLAN other than 0 is somebody else's from there on.
-    while matches!(skb.packet.ethertype(), EtherType::VLAN | SERVICE_VLAN)
+    while matches!(skb.packet.ethertype(), EtherType::VLAN | EtherType::SERVICE_VLAN)
         && skb.packet.mac_header().is_some()
     {
         let l3 = skb.packet.l3();

@@ -7,7 +7,6 @@ use std::net::Ipv4Addr;
 use pktwalk_packet::{ArpFields, EtherType, Ipv4Fields, MacAddr, Packet};
 use rustc_hash::FxHashMap;
 
-use super::rx::SERVICE_VLAN;
 use super::{Flight, Made, Stage};
 use crate::config::Takes;
 use crate::ids::DevId;
@@ -70,7 +69,7 @@ struct Frame {
 impl Frame {
     fn of(packet: &Packet) -> Frame {
         let (mut ethertype, mut l3, mut tags) = (packet.ethertype(), packet.l3(), Vec::new());
-        while matches!(ethertype, EtherType::VLAN | SERVICE_VLAN)
+        while matches!(ethertype, EtherType::VLAN | EtherType::SERVICE_VLAN)
             && packet.mac_header().is_some()
             && tags.last().is_none_or(|&(_, id)| id == 0)
             && let [a, b, c, d, rest @ ..] = l3
