@@ -48,7 +48,7 @@ pub fn print_saved(save: &SaveFile, backend: Backend, counters: bool) -> String 
     let tables = [Mangle, Security, Raw, Filter, Nat].into_iter().flat_map(|name| {
         save.tables.iter().filter(move |table| table.name == name && !table.chains.is_empty())
     });
-    print::tables(tables, save.family, counters, Form::Shown)
+    print::tables(tables, save.family, counters, Form::ShownNft)
 }
 
 /// What stands after `-A CHAIN `; empty for a rule without any condition or target.

@@ -189,7 +189,7 @@ pub(super) fn apply(
             },
             "rttl" => recent.rttl = true,
             "name" => proc_name(arg)?.clone_into(&mut recent.name),
-            "mask" => recent.mask = values::addr(arg, family)?,
+            "mask" => recent.mask = values::host(arg, family)?,
             "rsource" => recent.dest = false,
             _ => recent.dest = true,
         },
@@ -386,7 +386,7 @@ fn apply_conntrack(
     family: Family,
 ) -> Parsed<()> {
     let neg_addr = || {
-        let value = values::addr_mask(arg, family)?;
+        let value = values::host_mask(arg, family)?;
         // The tool takes prefixes only here; of any other mask it makes something else.
         if prefix_length(value.mask).is_none() {
             return bad(arg, "an address with a prefix");

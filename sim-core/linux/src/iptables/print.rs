@@ -22,6 +22,8 @@ pub(super) enum Form {
     Loads,
     /// To be read, and held against what the tool prints: as iptables-save 1.8.9 prints them.
     Shown,
+    /// The same, as iptables-nft-save prints them.
+    ShownNft,
 }
 
 /// A line in the making: words with one blank before each.
@@ -38,8 +40,13 @@ impl Line {
     pub(super) fn kernel_name(&mut self, name: &str) {
         match self.1 {
             Form::Loads => self.name(name),
-            Form::Shown => self.word(name),
+            Form::Shown | Form::ShownNft => self.word(name),
         }
+    }
+
+    /// Whether it is what iptables-nft-save prints.
+    pub(super) fn is_nft(&self) -> bool {
+        self.1 == Form::ShownNft
     }
 
     /// Appends a word that needs no quotes.

@@ -118,7 +118,8 @@ fn push_nflog(out: &mut Line, NflogTarget { group, prefix, range, size, threshol
     }
     if let Some(size) = size {
         out.fmt(format_args!("--nflog-size {size}"));
-    } else if let Some(range) = range.filter(|range| *range != 0) {
+    } else if let Some(range) = range.filter(|range| *range != 0 && !out.is_nft()) {
+        // iptables-nft takes it, warns that it never worked, and forgets it.
         out.fmt(format_args!("--nflog-range {range}"));
     }
     if let Some(threshold) = threshold.filter(|threshold| *threshold != 0) {

@@ -67,30 +67,71 @@ pub(super) fn ids(text: &str) -> Parsed<(u32, u32)> {
     }
 }
 
-/// An address of the family.
+/// An address of the family, as the tools read that of `-s`, `-d`: in the form of a network, or else as [`host`] reads it.
 pub(super) fn addr(text: &str, family: Family) -> Parsed<IpAddr> {
-    let parsed = match family {
-        Family::V4 => v4(text).map(IpAddr::V4),
-        Family::V6 => text.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
-    };
-    parsed.map_or_else(|| bad(text, "an address (host names are not resolved)"), Ok)
+    network(text, family).or_else(|_| host(text, family))
 }
 
-/// One to four decimal parts; missing ones are zero, as the tool fills them.
-fn v4(text: &str) -> Option<Ipv4Addr> {
-    if text.is_empty() {
-        return None;
+/// An address as the tools read those of `-m iprange`: missing parts at the end are zero (`xtables_numeric_to_ipaddr`).
+fn network(text: &str, family: Family) -> Parsed<IpAddr> {
+    match family {
+        Family::V4 => octets(text, 1).map_or_else(|| no_addr(text), |addr| Ok(IpAddr::V4(addr))),
+        Family::V6 => plain(text, family),
     }
+}
+
+/// An address as the C library reads that of a host (`inet_aton`): the last part fills what is missing, so that `127.1` is 127.0.0.1.
+pub(super) fn host(text: &str, family: Family) -> Parsed<IpAddr> {
+    if family == Family::V6 {
+        return plain(text, family);
+    }
+    let read = || {
+        let parts: Vec<&str> = text.split('.').collect();
+        let (last, first) = parts.split_last().filter(|(_, first)| first.len() < 4)?;
+        let filled = u32::MAX >> (8 * first.len());
+        let last = u32::try_from(number(last)?).ok().filter(|last| *last <= filled)?;
+        let mut addr = last;
+        for (place, part) in first.iter().enumerate() {
+            addr |= u32::from(u8::try_from(number(part)?).ok()?) << (24 - 8 * place);
+        }
+        Some(Ipv4Addr::from(addr))
+    };
+    read().map_or_else(|| no_addr(text), |addr| Ok(IpAddr::V4(addr)))
+}
+
+/// An address in its one form, as `inet_pton` reads it: those of NAT.
+fn plain(text: &str, family: Family) -> Parsed<IpAddr> {
+    let parsed = match family {
+        Family::V4 => text.parse().ok().map(IpAddr::V4),
+        Family::V6 => text.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+    };
+    parsed.map_or_else(|| no_addr(text), Ok)
+}
+
+fn no_addr<T>(text: &str) -> Parsed<T> {
+    bad(text, "an address (host names are not resolved)")
+}
+
+/// `least` to four parts below 256; missing ones are zero. A leading 0 says octal, 0x hexadecimal (`xtables_strtoui`).
+fn octets(text: &str, least: usize) -> Option<Ipv4Addr> {
     let mut octets = [0u8; 4];
     let mut places = octets.iter_mut();
+    let mut parts = 0;
     for part in text.split('.') {
-        let place = places.next()?;
-        if part.is_empty() || !part.bytes().all(|b| b.is_ascii_digit()) {
-            return None;
-        }
-        *place = part.parse().ok()?;
+        *places.next()? = u8::try_from(number(part)?).ok()?;
+        parts += 1;
     }
-    Some(Ipv4Addr::from(octets))
+    (parts >= least).then(|| Ipv4Addr::from(octets))
+}
+
+/// `addr`, `addr/len`, `addr/mask` of a host, which the tools keep as it is written (`XTTYPE_HOSTMASK`).
+pub(super) fn host_mask(text: &str, family: Family) -> Parsed<AddrMask> {
+    let (addr, length) = match text.split_once('/') {
+        Some((addr, length)) => (addr, Some(length)),
+        None => (text, None),
+    };
+    let mask = length.map_or_else(|| Ok(prefix_mask(128, family)), |length| mask(length, family))?;
+    Ok(AddrMask { addr: host(addr, family)?, mask })
 }
 
 /// `addr`, `addr/len`, `addr/mask`, already masked.
@@ -137,16 +178,17 @@ pub(super) fn prefix_mask(length: u32, family: Family) -> IpAddr {
 /// A length or a mask in the form of an address.
 fn mask(text: &str, family: Family) -> Parsed<IpAddr> {
     let whole = if family == Family::V4 { 32 } else { 128 };
-    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return match int::<u32>(text) {
             Ok(length) if length <= whole => Ok(prefix_mask(length, family)),
             _ => bad(text, "a prefix length"),
         };
     }
-    match text.parse::<IpAddr>() {
-        Ok(mask) if mask.is_ipv4() == (family == Family::V4) => Ok(mask),
-        _ => bad(text, "a mask"),
-    }
+    let mask = match family {
+        Family::V4 => octets(text, 4).map(IpAddr::V4),
+        Family::V6 => text.parse().ok().map(IpAddr::V6),
+    };
+    mask.map_or_else(|| bad(text, "a mask"), Ok)
 }
 
 /// A prefix length of the family.
@@ -196,11 +238,15 @@ pub(super) fn mac(text: &str) -> Parsed<MacAddr> {
     if parts.next().is_some() { bad(text, "a MAC address") } else { Ok(MacAddr(bytes)) }
 }
 
-/// `a` or `a-b`.
+/// `a` or `a-b` of `-m iprange`.
 pub(super) fn addr_range(text: &str, family: Family) -> Parsed<(IpAddr, IpAddr)> {
+    range_of(text, |one| network(one, family))
+}
+
+fn range_of(text: &str, addr: impl Fn(&str) -> Parsed<IpAddr>) -> Parsed<(IpAddr, IpAddr)> {
     match text.split_once('-') {
-        Some((lo, hi)) => Ok((addr(lo, family)?, addr(hi, family)?)),
-        None => addr(text, family).map(|one| (one, one)),
+        Some((lo, hi)) => Ok((addr(lo)?, addr(hi)?)),
+        None => addr(text).map(|one| (one, one)),
     }
 }
 
@@ -226,7 +272,7 @@ pub(super) fn nat_range(text: &str, family: Family, shifted: bool, nat: &mut Nat
     };
     if !addrs.is_empty() {
         let bare: String = addrs.chars().filter(|c| !matches!(c, '[' | ']')).collect();
-        nat.addrs = Some(addr_range(&bare, family)?);
+        nat.addrs = Some(range_of(&bare, |one| plain(one, family))?);
     }
     match ports {
         Some(ports) => nat_ports(ports, shifted, nat),

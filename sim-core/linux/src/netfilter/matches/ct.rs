@@ -1,6 +1,6 @@
 //! `conntrack`, `state`, `connmark` (`xt_conntrack`, `xt_connmark`).
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use crate::conntrack::tuple::{CtL4, CtTuple};
 use crate::conntrack::{CtEntry, status};
@@ -84,7 +84,8 @@ fn ports(tuple: &CtTuple) -> (u16, u16) {
 fn addr_holds(test: Option<Neg<AddrMask>>, addr: u32) -> bool {
     let Some(Neg { not, value }) = test else { return true };
     let within = match (value.addr, value.mask) {
-        (IpAddr::V4(wanted), IpAddr::V4(mask)) => Ipv4Addr::from(addr & u32::from(mask)) == wanted,
+        // `conntrack_addrcmp`: what is written may have bits beyond the mask.
+        (IpAddr::V4(wanted), IpAddr::V4(mask)) => (addr ^ u32::from(wanted)) & u32::from(mask) == 0,
         _ => false,
     };
     within != not
