@@ -605,6 +605,39 @@ fn taken(backend: &str, text: &str) -> bool {
     child.wait().expect("it ends").success()
 }
 
+/// nf_tables loads no chain that is called deeper than this, by jumps or gotos; of chains that nobody calls it asks nothing.
+#[test]
+fn chains_that_are_called_too_deep_are_refused_by_nft() {
+    let text = |jump: &str, deep: u32, called: bool| {
+        let mut text = "*filter\n:FORWARD ACCEPT [0:0]\n".to_owned();
+        (1..=deep).for_each(|chain| text.push_str(&format!(":c{chain} - [0:0]\n")));
+        if called {
+            text.push_str(&format!("-A FORWARD {jump} c1\n"));
+        }
+        (2..=deep).for_each(|chain| text.push_str(&format!("-A c{} {jump} c{chain}\n", chain - 1)));
+        text.push_str(&format!("-A c{deep} -p tcp -j DROP\nCOMMIT\n"));
+        text
+    };
+    let may_ask = !skip_unprivileged("chains_that_are_called_too_deep_are_refused_by_nft");
+    for (jump, deep, called, nft) in [
+        ("-j", 15, true, true),
+        ("-j", 16, true, false),
+        ("-g", 15, true, true),
+        ("-g", 16, true, false),
+        ("-g", 16, false, true),
+        ("-g", 30, true, false),
+    ] {
+        let text = text(jump, deep, called);
+        for (backend, name, loads) in [(Backend::Legacy, "legacy", true), (Backend::Nft, "nft", nft)] {
+            let case = Case { taken: [true, nft], text: text.clone(), lines: 0..=999, shown: "deep" };
+            assert_eq!(named(&case, backend), !loads, "{jump} {deep} {name}");
+            if may_ask {
+                assert_eq!(taken(name, &text), loads, "{jump} {deep} {name}");
+            }
+        }
+    }
+}
+
 /// A packet that meets such a rule has an end that nobody knows; one that does not goes its way.
 #[test]
 fn walks_that_meet_a_refused_rule_are_not_known() {
@@ -628,6 +661,11 @@ fn walks_that_meet_a_refused_rule_are_not_known() {
     assert!(test(walk("*filter\n-A FORWARD -m owner --uid-owner 5 -j DROP\nCOMMIT\n", through)));
     let through_chain = "*filter\n:a - [0:0]\n-A FORWARD -j a\n-A a -m owner --uid-owner 5 -j DROP\nCOMMIT\n";
     assert!(test(walk(through_chain, through)));
+    let mut deep = "*filter\n-A FORWARD -g c1\n".to_owned();
+    (1..20).for_each(|chain| deep.push_str(&format!("-A c{chain} -g c{}\n", chain + 1)));
+    (1..=20).for_each(|chain| deep.insert_str(8, &format!(":c{chain} - [0:0]\n")));
+    deep.push_str("COMMIT\n");
+    assert!(target(walk(&deep, through)));
     assert!(test(walk("*mangle\n-A PREROUTING -o eth0 -j DROP\nCOMMIT\n", through)));
     // An address that is not the packet's decides before.
     assert!(!test(walk("*mangle\n-A PREROUTING -s 9.9.9.9 -o eth0 -j DROP\nCOMMIT\n", through)));

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use rustc_hash::FxHashMap;
 
 use super::devs::DevTestCompiler;
+use super::eval::NFT_JUMP_DEPTH;
 use super::matches::{limit, recent};
 use super::program::{
     ChainInfo, HashlimitTable, Head, Matcher, PhysdevTest, Ports, Program, RecentList, TargetOp,
@@ -137,7 +138,10 @@ impl<'a> Compiler<'a> {
                 (info.first, info.end) = (first, end);
             }
         }
-        self.refuse_loops(table, first_chain);
+        let loops = self.refuse_loops(table, first_chain);
+        if backend == Backend::Nft && !loops {
+            self.refuse_depth(table, first_chain);
+        }
         // A table of x_tables has all its built-in chains, named in the file or not.
         if backend == Backend::Legacy {
             for &hook in table.name.hooks() {
@@ -232,8 +236,48 @@ impl<'a> Compiler<'a> {
         self.program.targets.push(target);
     }
 
-    /// Remarks on chains that call themselves, by whatever way: the kernel loads no such table. Walks that meet one end at a bound.
-    fn refuse_loops(&mut self, table: &Table, first_chain: usize) {
+    /// Refuses rules that lead deeper below a built-in chain than nf_tables lets a table of it load, by jumps and gotos (`nft_chain_validate`:
+    /// EMLINK). For a table without loops.
+    fn refuse_depth(&mut self, table: &Table, first_chain: usize) {
+        let program = &mut self.program;
+        let mut depth = vec![0usize; program.chains.len()];
+        let built_in = |(_, info): &(usize, &ChainInfo)| info.base.is_some();
+        let mut open: Vec<usize> = program
+            .chains
+            .iter()
+            .enumerate()
+            .skip(first_chain)
+            .filter(built_in)
+            .map(|(index, _)| index)
+            .collect();
+        while let Some(chain) = open.pop() {
+            let (Some(info), Some(&below)) = (program.chains.get(chain), depth.get(chain)) else { continue };
+            for rule in info.first..info.end {
+                let Some(target) = program.targets.get_mut(rule as usize) else { continue };
+                let (TargetOp::Jump(to) | TargetOp::Goto(to)) = *target else { continue };
+                if below == NFT_JUMP_DEPTH {
+                    *target = TargetOp::Unmodelled;
+                    let chain = table.chains.get(info.chain_index as usize);
+                    let rule = chain.and_then(|chain| chain.rules.get((rule - info.first) as usize));
+                    self.remarks.push(Diagnostic::error(
+                        rule.map_or(table.source, |rule| rule.source),
+                        format!(
+                            "this rule is refused when it is loaded: it leads more than {NFT_JUMP_DEPTH} chains deep \
+                             (Too many links)"
+                        ),
+                    ));
+                } else if let Some(deepest) = depth.get_mut(to.index()).filter(|deepest| **deepest <= below) {
+                    *deepest = below + 1;
+                    open.push(to.index());
+                }
+            }
+        }
+    }
+
+    /// Remarks on chains that call themselves, by whatever way: the kernel loads no such table. Walks that meet one end at a bound. Whether there
+    /// are any.
+    fn refuse_loops(&mut self, table: &Table, first_chain: usize) -> bool {
+        let mut loops = false;
         #[derive(Clone, Copy, PartialEq)]
         enum Seen {
             No,
@@ -267,6 +311,7 @@ impl<'a> Compiler<'a> {
                 stack.push((chain, rule + 1));
                 match seen.get(to) {
                     Some(Seen::Open) => {
+                        loops = true;
                         let info = program.chains.get(chain);
                         let source = info
                             .and_then(|info| {
@@ -287,6 +332,7 @@ impl<'a> Compiler<'a> {
                 }
             }
         }
+        loops
     }
 
     fn push(&mut self, matcher: Matcher, position: u16) {

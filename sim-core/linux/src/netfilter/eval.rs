@@ -18,7 +18,7 @@ use crate::skb::Skb;
 use crate::trace::{RuleVerdict, Sink, Step};
 
 /// How deep calls of nf_tables may nest: one less than `NFT_JUMP_STACK_SIZE`. `nft_chain_validate` refuses a ruleset that goes deeper.
-const NFT_JUMP_DEPTH: usize = 15;
+pub(super) const NFT_JUMP_DEPTH: usize = 15;
 
 /// What a step counts against the bound on rules: a loop of a few rules shall not fill the memory of who records steps.
 const STEP_COST: u64 = 64;
