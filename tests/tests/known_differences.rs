@@ -175,6 +175,23 @@ fn connections_of_a_dump_have_no_windows() {
     let mut run = Run::new(bundle.host.config);
     let end = run.rx("eth0", "tcp 203.0.113.5:443 > 172.20.0.10:40000 flags=A seq=123456789 ack=987654321");
     assert_eq!(end.disposition, Disposition::Forwarded);
+    let assumed = Step::Assumed(Assumption::TcpWindow);
+    assert!(run.packets[0].steps.iter().any(|recorded| recorded.step == assumed));
+}
+
+#[test]
+fn who_closed_a_connection_of_a_dump_is_not_known() {
+    let of = |state: &str| {
+        let line = format!(
+            "ipv4     2 tcp      6 9 {state} src=203.0.113.5 dst=172.20.0.10 sport=40000 dport=80 src=172.20.0.10 \
+             dst=203.0.113.5 sport=80 dport=40000 [ASSURED] mark=0 use=1\n"
+        );
+        let mut run = Run::new(bundle(&[("conntrack", &line)]).host.config);
+        run.rx("eth0", "tcp 203.0.113.5:40000 > 172.20.0.10:80 flags=S").because
+    };
+    assert!(matches!(of("CLOSE"), Some(Because::NotModelled(what)) if what.contains("CLOSE")));
+    // After FINs it is opened again, whoever sent the first.
+    assert_eq!(of("TIME_WAIT"), None);
 }
 
 /// A second engine that is the model again.

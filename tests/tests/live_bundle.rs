@@ -16,6 +16,7 @@ use pktwalk_live::replay::Replay;
 use pktwalk_packet::MacAddr;
 use pktwalk_scenario::case::{Case, CaseSend};
 use pktwalk_scenario::confirm::{Agreement, Backends, Confirmation, confirm};
+use pktwalk_scenario::event::At;
 use pktwalk_scenario::model::Choices;
 use pktwalk_skip::skip_unprivileged;
 use pktwalk_tests::node::{namespace, send};
@@ -139,6 +140,60 @@ fn connections_of_every_protocol_are_made_or_left_out_of_both() {
     assert_eq!(confirmation.agreement(), Agreement::Agree, "{:?}", confirmation.differences);
     assert_eq!(confirmation.other.sends[0].conntrack.len(), 1);
     assert_eq!(confirmation.not_made, ["an SCTP connection: sctp 10.0.1.9:4000 > 10.0.2.9:5000"]);
+}
+
+/// Drops what is of no connection, and tells new connections from others.
+fn of_states(dump: &str) -> NetNsConfig {
+    let rules = "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -m conntrack --ctstate INVALID -j DROP\n\
+        -A FORWARD -m conntrack --ctstate NEW -j ACCEPT\n-A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT\nCOMMIT\n";
+    let (save, _) = iptables::parse(rules.as_bytes(), 0, Family::V4);
+    let bundle = pktwalk_ingest::read_files("dump", [("conntrack", dump.as_bytes())]).expect("a bundle");
+    let rulesets = vec![Ruleset { backend: Backend::Nft, save: save.into() }];
+    NetNsConfig { rulesets, connections: bundle.host.config.connections, ..namespace(Backend::Nft) }
+}
+
+#[test]
+fn segments_of_connections_are_taken_to_be_in_their_windows() {
+    if skip_unprivileged("segments_of_connections_are_taken_to_be_in_their_windows") {
+        return;
+    }
+    let dump = "\
+        ipv4     2 tcp      6 100 SYN_SENT src=10.0.1.2 dst=10.0.2.2 sport=4000 dport=80 [UNREPLIED] src=10.0.2.2 dst=10.0.1.2 sport=80 dport=4000 mark=0 use=1\n\
+        ipv4     2 tcp      6 100 ESTABLISHED src=10.0.1.2 dst=10.0.2.2 sport=4001 dport=80 src=10.0.2.2 dst=10.0.1.2 sport=80 dport=4001 [ASSURED] mark=0 use=1\n\
+        ipv4     2 tcp      6 100 TIME_WAIT src=10.0.1.2 dst=10.0.2.2 sport=4002 dport=80 src=10.0.2.2 dst=10.0.1.2 sport=80 dport=4002 [ASSURED] mark=0 use=1\n";
+    let sends = vec![
+        send("tcp 10.0.2.2:80 > 10.0.1.2:4000 flags=SA seq=5 ack=99", "right"),
+        send("tcp 10.0.1.2:4001 > 10.0.2.2:80 flags=A seq=1000 ack=1 win=1", "left"),
+        send("tcp 10.0.1.2:4001 > 10.0.2.2:80 flags=A seq=2000000000 ack=9 win=1", "left"),
+        // After a FIN a SYN opens a connection again: it is NEW.
+        send("tcp 10.0.1.2:4002 > 10.0.2.2:80 flags=S seq=7", "left"),
+    ];
+    let confirmation = confirmed(of_states(dump), sends);
+    assert_eq!(confirmation.agreement(), Agreement::Agree, "{:?}", confirmation.differences);
+    let rules: Vec<At> = confirmation.other.sends.iter().map(|send| send.packets[0].events[0].at).collect();
+    assert_eq!(rules, [3, 3, 3, 2].map(At::Rule));
+}
+
+#[test]
+fn what_netlinks_entries_do_otherwise_is_not_confirmed() {
+    if skip_unprivileged("what_netlinks_entries_do_otherwise_is_not_confirmed") {
+        return;
+    }
+    let gre = "ipv4     2 gre      47 100 srckey=0x0 dstkey=0x0 src=10.0.1.2 dst=10.0.2.2 [UNREPLIED] src=10.0.2.2 dst=10.0.1.2 srckey=0x0 dstkey=0x0 mark=0 use=1\n";
+    let packet = "ip 10.0.1.2 > 10.0.2.2 proto=gre data=00000800 ipid=1";
+    let confirmation = confirmed(of_states(gre), vec![send(packet, "left"), send(packet, "left")]);
+    assert_eq!(confirmation.agreement(), Agreement::Unconfirmed, "{:?}", confirmation.differences);
+    assert_eq!(confirmation.unlike, Some(0));
+    let syn_sent = "ipv4     2 tcp      6 100 SYN_SENT src=10.0.1.2 dst=10.0.2.2 sport=4000 dport=80 [UNREPLIED] src=10.0.2.2 dst=10.0.1.2 sport=80 dport=4000 mark=0 use=1\n";
+    let sends = vec![
+        send("tcp 10.0.1.2:4000 > 10.0.2.2:80 flags=S seq=100", "left"),
+        send("tcp 10.0.1.2:4000 > 10.0.2.2:80 flags=A seq=100", "left"),
+    ];
+    let confirmation = confirmed(of_states(syn_sent), sends);
+    assert_eq!(confirmation.agreement(), Agreement::Unconfirmed, "{:?}", confirmation.differences);
+    // A client that sends no SYN again has none: the model is that of a real node.
+    assert_eq!(ends(&confirmation), [Some(Disposition::Forwarded), Some(Disposition::Dropped)]);
+    assert_eq!(confirmation.unlike, Some(1));
 }
 
 #[test]

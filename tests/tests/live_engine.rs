@@ -404,7 +404,8 @@ fn connections_of_a_dump_are_there_before_the_first_packet() {
         *filter\n:FORWARD DROP [0:0]\n\
         -A FORWARD -m connmark --mark 0x7 -j ACCEPT\n\
         -A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT\n\
-        -A FORWARD -p udp -j ACCEPT\nCOMMIT\n";
+        -A FORWARD -p udp -j ACCEPT\n\
+        -A FORWARD -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate NEW -j ACCEPT\nCOMMIT\n";
     for backend in [Backend::Nft, Backend::Legacy] {
         let (save, _) = iptables::parse(rules.as_bytes(), 0, Family::V4);
         let rulesets = vec![Ruleset { backend, save: save.into() }];

@@ -322,6 +322,8 @@ pub enum Assumption {
     },
     /// The conntrack table was empty at the start.
     ConntrackEmpty,
+    /// The segment is in the window of its connection, of which a dump tells neither windows nor sequence numbers.
+    TcpWindow,
     /// Something of [`MissingState`](crate::config::MissingState) stood at its default.
     Default(crate::config::MissingState),
     /// A choice that the kernel makes at random was made by the walk's choice source.

@@ -1,5 +1,5 @@
-//! Connections that a configuration has before the first packet, made by netlink as `conntrack -I` makes them. What a dump does not tell is left to the
-//! kernel: TCP windows are those of the first segments that it sees. Every entry is told a translation, if only to what it has: then the kernel takes
+//! Connections that a configuration has before the first packet, made by netlink as `conntrack -I` makes them, but TCP ones so that segments are not held
+//! against windows: a dump does not tell them, and the model takes every segment to be in its window. Every entry is told a translation, if only to what it has: then the kernel takes
 //! both halves of it as decided, as they are for an entry that packets made.
 
 use pktwalk_linux::config::Connection;
@@ -17,6 +17,12 @@ const CT_NEW: u16 = 1 << 8;
 const NEW: u16 = 0x600;
 /// `NLA_F_NESTED`.
 const NESTED: u16 = 0x8000;
+/// `IP_CT_TCP_FLAG_SACK_PERM`.
+const SACK_PERM: u8 = 0x02;
+/// `IP_CT_TCP_FLAG_CLOSE_INIT`.
+const CLOSE_INIT: u8 = 0x04;
+/// `IP_CT_TCP_FLAG_BE_LIBERAL`.
+const BE_LIBERAL: u8 = 0x08;
 /// Its keys stand where others have ports.
 const GRE: u8 = 47;
 /// No more of them are made.
@@ -121,7 +127,16 @@ fn entry(one: &Connection) -> Option<Vec<u8>> {
     tuple(&mut entry, 2, &inverse, zones.map(|zones| zones.1));
     put(&mut entry, 3, &bits.to_be_bytes());
     if let Some(state) = one.tcp {
-        nest(&mut entry, 4, |to| nest(to, 1, |to| put(to, 1, &[number(state)])));
+        // `struct nf_ct_tcp_flags`: which bits, of these.
+        let flags = SACK_PERM | BE_LIBERAL;
+        let original = if state.follows_fin() { flags | CLOSE_INIT } else { flags };
+        nest(&mut entry, 4, |to| {
+            nest(to, 1, |to| {
+                put(to, 1, &[number(state)]);
+                put(to, 4, &[original, original]);
+                put(to, 5, &[flags, flags]);
+            });
+        });
     }
     translation(&mut entry, 6, one.reply.dst, source);
     put(&mut entry, 7, &one.timeout.max(1).to_be_bytes());

@@ -57,6 +57,12 @@ pub fn assumed(assumption: Assumption, names: &dyn Names) -> Assumed {
             "no connection existed before the first packet".to_owned(),
             "file conntrack in the bundle, or the earlier packets first (-p can be repeated)".to_owned(),
         ),
+        Assumption::TcpWindow => make(
+            "tcp-window",
+            "the segment is in the window of its connection, which conntrack -L does not tell".to_owned(),
+            "the packets that the connection began with, first (-p), and no line of it in file conntrack"
+                .to_owned(),
+        ),
         Assumption::Default(missing) => defaulted(missing),
         Assumption::Choice(what) => make(
             "choice",

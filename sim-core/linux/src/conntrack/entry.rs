@@ -76,6 +76,11 @@ impl TcpState {
             TcpState::SynSent2 => "SYN_SENT2",
         }
     }
+
+    /// Whether nothing but a FIN leads there (`tcp_conntracks`).
+    pub fn follows_fin(self) -> bool {
+        matches!(self, TcpState::FinWait | TcpState::CloseWait | TcpState::LastAck | TcpState::TimeWait)
+    }
 }
 
 /// What the tracker of the protocol remembers beside the state.
@@ -206,6 +211,11 @@ impl CtEntry {
             Track::Tcp(track) => Some(track.seen[0].end),
             Track::None | Track::Udp { .. } | Track::Sctp(_) => None,
         }
+    }
+
+    /// Whether it is a TCP connection of a dump, of whose windows nothing is told.
+    pub(crate) fn is_untold(&self) -> bool {
+        matches!(&self.track, Track::Tcp(track) if track.untold)
     }
 
     /// Whether packets can find it at `now_ns`.

@@ -78,6 +78,13 @@ pub(crate) fn conntrack_in<S: Sink>(cx: &mut Cx<'_, S>, at: HookState, skb: &mut
     if cx.ns.connections_unknown && matches!(result, CtResult::Entry { created: true, .. }) {
         cx.sink.step(skb, Step::Assumed(Assumption::ConntrackEmpty));
     }
+    if S::ENABLED
+        && let CtResult::Entry { id, created: false, .. } = result
+        && skb.ip.protocol == proto::TCP
+        && cx.state.ct.get(id).is_some_and(CtEntry::is_untold)
+    {
+        cx.sink.step(skb, Step::Assumed(Assumption::TcpWindow));
+    }
     HookVerdict::Accept
 }
 
@@ -143,6 +150,11 @@ fn known(
         Tracked::Kill => table.kill(id),
         Tracked::Invalid(why) => return Some(Outcome::Invalid(why)),
         Tracked::Cut => return Some(Outcome::End(End::unknown(Because::CutPacket))),
+        Tracked::Untold => {
+            let what =
+                "whether a SYN opens a connection of the dump again, which says CLOSE and not who closed it";
+            return Some(Outcome::End(End::unknown(Because::NotModelled(what))));
+        }
         Tracked::Reopen => {
             table.kill(id);
             return None;
@@ -181,7 +193,7 @@ fn create(
             Outcome::Entry { id, info: CtInfo::New, created: true }
         }
         Tracked::Invalid(why) => Outcome::Invalid(why),
-        Tracked::Reopen => Outcome::Invalid("TCP segment that no connection begins with"),
+        Tracked::Reopen | Tracked::Untold => Outcome::Invalid("TCP segment that no connection begins with"),
         Tracked::Cut => Outcome::End(End::unknown(Because::CutPacket)),
     }
 }

@@ -102,6 +102,8 @@ pub(super) struct TcpTrack {
     pub expect_challenge: bool,
     /// SYNs were seen in both directions.
     pub simultaneous: bool,
+    /// Of a dump, which tells nothing but the state: segments are taken to be in the window.
+    pub untold: bool,
 }
 
 /// A cell of the state table.
@@ -220,15 +222,19 @@ pub(super) fn packet(
     }
     let mut track = match entry.track {
         Track::Tcp(track) => track,
-        // Read from a namespace: nothing of its windows is known, so what comes next is taken as it is.
-        Track::None | Track::Udp { .. } | Track::Sctp(_) => {
-            let side = Side { sack_perm: true, be_liberal: true, ..Side::default() };
-            TcpTrack { seen: [side; 2], ..TcpTrack::default() }
-        }
+        Track::None | Track::Udp { .. } | Track::Sctp(_) => of_dump(entry.tcp),
     };
     let tracked = follow(entry, &mut track, settings, direction, &segment, now_ns);
     entry.track = Track::Tcp(track);
     tracked
+}
+
+/// A connection that was read from a namespace: nothing of its windows is known, so what comes next is taken as it is. To states that follow a
+/// FIN no other way leads; which side sent it makes no difference.
+fn of_dump(state: Option<TcpState>) -> TcpTrack {
+    let side = Side { sack_perm: true, be_liberal: true, ..Side::default() };
+    let close_init = state.is_some_and(TcpState::follows_fin);
+    TcpTrack { seen: [Side { close_init, ..side }, side], untold: true, ..TcpTrack::default() }
 }
 
 /// Where the state table leads, corrected by what it cannot express.
@@ -258,6 +264,8 @@ fn follow(
             let aborted = track.last_reply == reply && track.last_class == Class::Rst;
             if closed || aborted {
                 Move::Done(Tracked::Reopen)
+            } else if track.untold {
+                Move::Done(Tracked::Untold)
             } else {
                 ignore(track, &mut old, reply, segment)
             }

@@ -20,6 +20,8 @@ pub(super) enum Tracked {
     Invalid(&'static str),
     /// It opens a closed connection again: the old one is removed, and the lookup starts over.
     Reopen,
+    /// What the connection was before the run decides, and the dump does not tell.
+    Untold,
     /// It belongs to the connection and ends it.
     Kill,
     /// The bytes that decide are missing from the capture.

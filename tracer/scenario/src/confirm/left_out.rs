@@ -1,7 +1,10 @@
 //! What of a case an engine that runs real stacks is not given, and which packet met it: from that one on nothing is confirmed.
 
 use pktwalk_linux::config::{Connection, DeviceKind, Socket};
+use pktwalk_linux::conntrack::TcpState;
+use pktwalk_linux::conntrack::tuple::CtL4;
 use pktwalk_linux::trace::Step;
+use pktwalk_packet::{EtherType, Ipv4Fields, Packet, TcpFields, tcp_flag};
 use pktwalk_report::flow::tuple_line;
 
 use crate::case::{Case, CaseSend, Entry};
@@ -11,6 +14,7 @@ use crate::model::ModelRun;
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const GRE: u8 = 47;
 
 /// Whether the kernel engine opens this socket. The other end of a connection is nowhere, and raw sockets hear all of a protocol, also what the
 /// engine itself sends.
@@ -57,6 +61,12 @@ impl Met {
                     format!("packet {number} is longer than the MTU of {dev} and a VLAN tag: what a real card takes is not known, a wire does not take it"),
                 );
             }
+            for packet in &record.request.packets {
+                if let Some(what) = case.config.connections.iter().find_map(|one| unlike(one, &packet.start))
+                {
+                    met.tell(at, format!("packet {number} is {what}"));
+                }
+            }
             for recorded in record.request.packets.iter().flat_map(|packet| &packet.steps) {
                 if let Step::Rx { dev } | Step::Xmit { dev } = recorded.step
                     && let Some(device) = devices.get(dev.index())
@@ -95,6 +105,33 @@ fn longer_than_its_card<'a>(case: &'a Case, given: &CaseSend) -> Option<&'a str>
     let device = case.config.devices.iter().find(|device| device.name == *name)?;
     let longer = given.packet.l3_wire_len() > device.mtu as usize + VLAN_TAG;
     (device.kind == DeviceKind::Physical && longer).then_some(&device.name)
+}
+
+/// What of a connection that was made by netlink fares otherwise than one that packets made, where this packet meets it.
+fn unlike(connection: &Connection, packet: &Packet) -> Option<&'static str> {
+    let ip = Ipv4Fields::parse(packet.l3()).ok().filter(|_| packet.ethertype() == EtherType::IPV4)?;
+    let Connection { original, reply, .. } = connection;
+    let ends = (ip.src, ip.dst);
+    if ip.protocol != original.protocol {
+        return None;
+    }
+    match ip.protocol {
+        // `gre_timeout` of an entry is written by the first packet only (`nf_conntrack_gre_packet`).
+        GRE if ends == (original.src, original.dst) || ends == (reply.src, reply.dst) => {
+            Some("of a GRE connection of the dump, which lives no time in the kernel under test")
+        }
+        // Entries of netlink have SYNPROXY's extension (`ctnetlink_create_conntrack`), for which one such ACK is a keepalive.
+        TCP if connection.tcp == Some(TcpState::SynSent) && ends == (original.src, original.dst) => {
+            let l4 = packet.l3().get(usize::from(ip.header_len)..)?;
+            let tcp = TcpFields::parse(l4)?;
+            let of_it = original.l4 == CtL4::Ports { src: tcp.sport, dst: tcp.dport };
+            let ack =
+                tcp.flags & (tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST | tcp_flag::ACK) == tcp_flag::ACK;
+            (of_it && ack)
+                .then_some("an ACK of a connection in SYN_SENT, which the kernel under test may take for one of SYNPROXY")
+        }
+        _ => None,
+    }
 }
 
 /// A socket in words.
