@@ -11,10 +11,11 @@ use pktwalk_linux::hook::{Backend, Family, Hook};
 use pktwalk_linux::ids::SourceLine;
 use pktwalk_linux::iptables;
 use pktwalk_linux::reason::Disposition;
+use pktwalk_linux::skb::SkbSocket;
 use pktwalk_live::engine::KernelEngine;
 use pktwalk_live::replay::Replay;
 use pktwalk_packet::MacAddr;
-use pktwalk_scenario::case::{Case, CaseSend};
+use pktwalk_scenario::case::{Case, CaseSend, Entry};
 use pktwalk_scenario::confirm::{Agreement, Backends, Confirmation, confirm};
 use pktwalk_scenario::event::At;
 use pktwalk_scenario::model::Choices;
@@ -325,4 +326,17 @@ fn a_veth_joins_a_bridge_and_the_stack_of_one_namespace() {
         };
         assert_eq!((devs(0), devs(1)), (vec!["wire"], vec!["right"]));
     }
+}
+
+#[test]
+fn what_the_senders_own_socket_hears_is_not_judged() {
+    if skip_unprivileged("what_the_senders_own_socket_hears_is_not_judged") {
+        return;
+    }
+    // Sockets that send packets with their own headers are of this protocol.
+    let packet = pktwalk_packet::spec::parse("ip 10.0.1.1 > 10.0.1.1 proto=255 data=00").expect("a packet");
+    let sent = CaseSend::new(packet, Entry::Local(SkbSocket::default()));
+    let confirmation = confirmed(open(), vec![sent]);
+    assert_eq!(confirmation.agreement(), Agreement::Unconfirmed, "{:?}", confirmation.differences);
+    assert_eq!(ends(&confirmation), [Some(Disposition::Rejected)]);
 }

@@ -126,6 +126,9 @@ pub struct Trace {
     pub source: Source,
     #[command(flatten)]
     pub packets: Packets,
+    /// Walk every way that chance allows (statistic matches, next hops), and tell each outcome with its probability
+    #[arg(long, conflicts_with = "seed")]
+    pub all_outcomes: bool,
     /// How much is told
     #[arg(long, value_enum, default_value_t, value_name = "LEVEL")]
     pub detail: Level,

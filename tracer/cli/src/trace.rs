@@ -1,6 +1,6 @@
 //! `pktwalk trace`.
 
-use pktwalk_report::json::document;
+use pktwalk_report::json::{OutcomeEntry, document};
 use pktwalk_report::text::{Detail, TextOptions, render};
 use pktwalk_report::{Names, Remark, SendRecord};
 use pktwalk_scenario::case::Case;
@@ -11,9 +11,14 @@ use crate::exit::Exit;
 use crate::input;
 use crate::output::Out;
 
+mod outcomes;
+
 /// Walks the packets and prints what became of them.
 pub fn run(out: &Out, args: &Trace) -> anyhow::Result<Exit> {
     let case = input::case(out, &args.source, &args.packets)?;
+    if args.all_outcomes {
+        return outcomes::run(out, &case, args.detail, args.output);
+    }
     walk(out, &case, args.detail, args.output)
 }
 
@@ -21,7 +26,8 @@ pub fn run(out: &Out, args: &Trace) -> anyhow::Result<Exit> {
 pub fn walk(out: &Out, case: &Case, detail: Level, format: Format) -> anyhow::Result<Exit> {
     let compiled = Compiled::of(case)?;
     let names = compiled.names();
-    let printer = Printer { out, names: &names, detail, format, several: case.sends.len() > 1 };
+    let printer =
+        Printer { out, names: &names, detail, format, several: case.sends.len() > 1, outcome: None };
     if format == Format::Text {
         out.remarks(&compiled.remarks);
     }
@@ -48,9 +54,25 @@ struct Printer<'a> {
     detail: Level,
     format: Format,
     several: bool,
+    /// One of all outcomes.
+    outcome: Option<OutcomeEntry>,
 }
 
 impl Printer<'_> {
+    fn text(&self, record: &SendRecord, detail: Level, color: bool) -> String {
+        let options = TextOptions {
+            detail: match detail {
+                Level::Minimal => Detail::Minimal,
+                Level::Summary => Detail::Summary,
+                Level::Full => Detail::Full,
+            },
+            color,
+            width: self.out.width(),
+            numbered: self.several,
+        };
+        render(record, &[], self.names, &options)
+    }
+
     /// `remarks` go with the first packet.
     fn print(&self, record: &SendRecord, remarks: &[Remark]) -> anyhow::Result<()> {
         if self.out.unread() {
@@ -58,22 +80,13 @@ impl Printer<'_> {
         }
         let first = record.index == 0;
         if self.format == Format::Text {
-            let options = TextOptions {
-                detail: match self.detail {
-                    Level::Minimal => Detail::Minimal,
-                    Level::Summary => Detail::Summary,
-                    Level::Full => Detail::Full,
-                },
-                color: self.out.colors(),
-                width: self.out.width(),
-                numbered: self.several,
-            };
             let mut text =
                 if first || self.detail == Level::Minimal { String::new() } else { "\n".to_owned() };
-            text.push_str(&render(record, &[], self.names, &options));
+            text.push_str(&self.text(record, self.detail, self.out.colors()));
             return self.out.text_of_many(&text);
         }
-        let document = document(record, if first { remarks } else { &[] }, self.names);
+        let mut document = document(record, if first { remarks } else { &[] }, self.names);
+        document.outcome = self.outcome;
         let mut text = if self.format == Format::Json {
             serde_json::to_string_pretty(&document)?
         } else {

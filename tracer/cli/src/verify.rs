@@ -4,7 +4,7 @@ use pktwalk_linux::hook::Backend;
 use pktwalk_live::fuzz::differ::Plan;
 use pktwalk_report::fold;
 use pktwalk_scenario::case::Entry;
-use pktwalk_scenario::confirm::{Backends, confirm};
+use pktwalk_scenario::confirm::{Backends, confirm, on_backends};
 use pktwalk_scenario::runner;
 
 use crate::args::{BackendArg, Verify};
@@ -36,18 +36,35 @@ pub fn run(out: &Out, args: &Verify) -> anyhow::Result<Exit> {
         BackendArg::Nft => Backends::One(Backend::Nft),
         BackendArg::Both => Backends::Both,
     };
+    // One at a time: rules that one backend does not load may load on the other.
+    let apart =
+        on_backends(&case, backends).into_iter().filter_map(|backed| backed.backend.map(Backends::One));
+    let apart: Vec<Backends> = apart.collect();
+    let parts = if backends == Backends::Both && apart.len() > 1 { apart } else { vec![backends] };
     let mut kernel = Kernel::new();
     let mut exit = Exit::Ok;
-    for (at, confirmation) in confirm(&case, backends, &mut |case: &_| kernel.judge(case))?.iter().enumerate()
-    {
-        if at > 0 {
-            out.text("\n")?;
+    let mut failed = None;
+    let mut told = false;
+    for part in parts {
+        let confirmations = match confirm(&case, part, &mut |case: &_| kernel.judge(case)) {
+            Ok(confirmations) => confirmations,
+            Err(error) => {
+                failed.get_or_insert(error);
+                continue;
+            }
+        };
+        for confirmation in &confirmations {
+            if told {
+                out.text("\n")?;
+            }
+            told = true;
+            let (text, one) = side_by_side(confirmation);
+            out.text(&fold(&text, out.width()))?;
+            exit = exit.worse(one);
         }
-        let (text, one) = side_by_side(confirmation);
-        out.text(&fold(&text, out.width()))?;
-        exit = exit.worse(one);
     }
-    Ok(exit)
+    // What could not be run is no agreement, whatever the other came to.
+    failed.map_or(Ok(exit), |error| Err(error.into()))
 }
 
 /// Generated rulesets and packets.

@@ -267,6 +267,43 @@ fn json_is_one_object_per_packet() {
 }
 
 #[test]
+fn all_outcomes_are_told_with_their_probabilities() {
+    let node = node("outcomes");
+    let rules = "*filter\n:INPUT ACCEPT [0:0]\n\
+        -A INPUT -m statistic --mode random --probability 0.25000000000 -j DROP\n\
+        -A INPUT -m statistic --mode random --probability 0.50000000000 -j LOG\nCOMMIT\n";
+    fs::write(Path::new(&node).join("iptables-save"), rules).expect("rules");
+    let args = [
+        "trace",
+        "--bundle",
+        &node,
+        "--at",
+        "eth0",
+        "--no-reply",
+        "--all-outcomes",
+        "-p",
+        "udp 192.0.2.9:1 > 192.0.2.1:53",
+        "-o",
+        "jsonl",
+    ];
+    let output = run(&args);
+    assert_eq!(code(&output), 1, "{}", err(&output));
+    let told: Vec<(Value, Value)> = out(&output)
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+        .map(|one| (one["disposition"].clone(), one["outcome"].clone()))
+        .collect();
+    let outcome = |number: u32, probability: f64| serde_json::json!({"number": number, "of": 2, "probability": probability});
+    // Logged or not, it arrives.
+    assert_eq!(told, [("DELIVERED".into(), outcome(1, 0.75)), ("DROPPED".into(), outcome(2, 0.25))]);
+    let output = run(&[&args[..9], &["--detail", "minimal"]].concat());
+    assert!(out(&output).starts_with("outcome 1 of 2, probability 75 %\nDELIVERED"), "{}", out(&output));
+    assert!(out(&output).contains("\n\noutcome 2 of 2, probability 25 %\nDROPPED"), "{}", out(&output));
+    // One way to draw is not all of them.
+    assert_eq!(code(&run(&[&args[..9], &["--seed", "1"]].concat())), 2);
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_bug() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_pktwalk"))
         .args(["explain"])
@@ -306,4 +343,24 @@ fn the_readmes_commands_are_understood() {
     let output = run(&["trace", "--bundle", DEMO, "--at", "eth0", "-p", packet]);
     assert!([0, 1].contains(&code(&output)), "{}", err(&output));
     assert!(readme.contains("cargo run --release") && readme.contains("cargo test --workspace"));
+}
+
+#[test]
+fn a_backend_that_does_not_load_the_rules_does_not_hide_the_other() {
+    if pktwalk_skip::skip_unprivileged("a_backend_that_does_not_load_the_rules_does_not_hide_the_other") {
+        return;
+    }
+    let node = node("deep");
+    let mut rules = "*filter\n:FORWARD ACCEPT [0:0]\n".to_owned();
+    (1..=17).for_each(|chain| rules.push_str(&format!(":c{chain} - [0:0]\n")));
+    rules.push_str("-A FORWARD -g c1\n");
+    (1..17).for_each(|chain| rules.push_str(&format!("-A c{chain} -g c{}\n", chain + 1)));
+    rules.push_str("COMMIT\n");
+    fs::write(Path::new(&node).join("iptables-save"), rules).expect("rules");
+    let packet = "udp 192.0.2.9:1 > 198.51.100.9:2";
+    let output =
+        run(&["verify", "--bundle", &node, "--backend", "both", "--no-reply", "--at", "eth0", "-p", packet]);
+    assert_eq!(code(&output), 2);
+    assert!(out(&output).contains("rules on legacy"), "{}", out(&output));
+    assert!(err(&output).contains("Too many links"), "{}", err(&output));
 }

@@ -43,6 +43,19 @@ pub struct Document {
     pub assumptions: Vec<AssumptionEntry>,
     /// What readers and the compiler had to say of the input; with the first packet of a run only.
     pub diagnostics: Vec<DiagnosticEntry>,
+    /// Of all outcomes, which one the packet is of; null where only one was walked.
+    pub outcome: Option<OutcomeEntry>,
+}
+
+/// One of the outcomes that chance allows.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct OutcomeEntry {
+    /// From 1, the likeliest first.
+    pub number: u32,
+    /// How many there are.
+    pub of: u32,
+    /// From 0 to 1.
+    pub probability: f64,
 }
 
 /// One packet's walk.
@@ -214,6 +227,7 @@ pub fn document(send: &SendRecord, remarks: &[Remark], names: &dyn Names) -> Doc
         reply: send.reply.as_ref().map(|reply| walk(reply, 0, names)),
         assumptions,
         diagnostics: remarks.iter().map(DiagnosticEntry::from).collect(),
+        outcome: None,
     }
 }
 

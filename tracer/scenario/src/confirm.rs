@@ -76,10 +76,13 @@ impl Confirmation {
         if self.unlike.is_some_and(|first| first <= difference.send) {
             return true;
         }
-        // What a packet left behind is not known to the packets after it either.
-        let mut before = self.model.run.sends.iter().take(difference.send + 1);
+        // What a packet left behind is not known to the packets after it either: their events are those of a state that may be another.
+        let mut before = self.model.run.sends.iter().take(difference.send);
+        if before.any(undecided) {
+            return true;
+        }
         let known = matches!(&difference.what, What::Event(_, Some(event), _) if event.verdict != EventVerdict::Unknown);
-        !known && before.any(undecided)
+        !known && self.model.run.sends.get(difference.send).is_some_and(undecided)
     }
 }
 

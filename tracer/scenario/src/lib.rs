@@ -16,6 +16,7 @@ pub mod fingerprint;
 pub mod golden;
 pub mod model;
 pub mod offload;
+pub mod outcomes;
 pub mod packets;
 pub mod reply;
 pub mod runner;

@@ -35,6 +35,12 @@ pub trait Choices {
     /// The source for the packet at this position of the case. `ns` tells what the ids in the questions mean.
     fn for_send(&mut self, send: usize, ns: &NetNs) -> Box<dyn Choice>;
 
+    /// The source for the reply to it; none: as for any reply, from the case's seed.
+    fn for_reply(&mut self, send: usize, ns: &NetNs) -> Option<Box<dyn Choice>> {
+        let _ = (send, ns);
+        None
+    }
+
     /// When that packet was sent, in nanoseconds from the first one on: limits of rates count with it. None: no time passes.
     fn time(&self, send: usize) -> Option<u64> {
         let _ = send;
@@ -151,7 +157,13 @@ impl<'c> ModelEngine<'c> {
             {
                 // The reply goes through what the request left behind: the same state.
                 if let Ok(inject) = inject_of(ns, &answer) {
-                    let mut walked = first.send(&case.node, inject.clone(), &mut seeded);
+                    let mut of_reply =
+                        self.choices.as_mut().and_then(|choices| choices.for_reply(index, first.ns));
+                    let choice: &mut dyn Choice = match &mut of_reply {
+                        Some(choice) => choice.as_mut(),
+                        None => &mut seeded,
+                    };
+                    let mut walked = first.send(&case.node, inject.clone(), choice);
                     if let Some(second) = &mut second {
                         walked.if_order_decides(&second.send(&case.node, inject, &mut seeded_second));
                     }
@@ -218,6 +230,11 @@ impl Compiled {
     /// The names of the records' ids.
     pub fn names(&self) -> NetNsNames<'_> {
         NetNsNames::new(&self.ns, self.node.as_str())
+    }
+
+    /// Whether every packet is walked twice, as nothing says which backend's rules run first.
+    pub fn has_two_orders(&self) -> bool {
+        self.other.is_some()
     }
 }
 

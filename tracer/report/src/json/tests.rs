@@ -55,6 +55,7 @@ fn check(value: &Value, schema: &Value, root: &Value, path: &str) -> Result<(), 
         let is = |name: &Value| match name.as_str().unwrap() {
             "string" => value.is_string(),
             "integer" => value.is_u64(),
+            "number" => value.is_number(),
             "boolean" => value.is_boolean(),
             "null" => value.is_null(),
             "array" => value.is_array(),

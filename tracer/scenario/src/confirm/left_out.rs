@@ -3,6 +3,7 @@
 use pktwalk_linux::config::{Connection, DeviceKind, Socket};
 use pktwalk_linux::conntrack::TcpState;
 use pktwalk_linux::conntrack::tuple::CtL4;
+use pktwalk_linux::reason::{Disposition, DropCode};
 use pktwalk_linux::trace::Step;
 use pktwalk_packet::{EtherType, Ipv4Fields, Packet, TcpFields, tcp_flag};
 use pktwalk_report::flow::tuple_line;
@@ -15,6 +16,8 @@ const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const GRE: u8 = 47;
+/// `IPPROTO_RAW`: the protocol of the sockets that send packets with their own headers.
+const RAW: u8 = 255;
 
 /// Whether the kernel engine opens this socket. The other end of a connection is nowhere, and raw sockets hear all of a protocol, also what the
 /// engine itself sends.
@@ -59,6 +62,21 @@ impl Met {
                 met.tell(
                     at,
                     format!("packet {number} is longer than the MTU of {dev} and a VLAN tag: what a real card takes is not known, a wire does not take it"),
+                );
+            }
+            let raw = |packet: &Packet| {
+                Ipv4Fields::parse(packet.l3()).is_ok_and(|ip| ip.protocol == RAW)
+                    && matches!(given.entry, Entry::Local(_))
+            };
+            let here = record.request.end().is_some_and(|end| {
+                end.disposition == Disposition::Delivered || end.code == Some(DropCode::NoProtocol)
+            });
+            if here && raw(&given.packet) {
+                met.tell(
+                    at,
+                    format!(
+                        "packet {number} is of IP protocol {RAW}, which the sender's own raw socket hears"
+                    ),
                 );
             }
             for packet in &record.request.packets {

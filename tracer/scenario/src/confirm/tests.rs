@@ -85,6 +85,24 @@ fn the_other_engine_going_on_is_no_difference_but_another_rule_is() {
 }
 
 #[test]
+fn events_after_a_packet_that_is_not_known_are_not_known_either() {
+    let mut unknown = case(&[(Backend::Nft, &NOT_MODELLED.replace("-m length", "-p udp -m length"))]);
+    let packet = spec::parse("tcp 10.0.1.2:1 > 10.0.2.2:2 flags=S").unwrap();
+    unknown.sends.push(CaseSend { packet, ..unknown.sends[0].clone() });
+    let mut other = unknown.clone();
+    other.config.rulesets = vec![ruleset(Backend::Nft, &DROPS.replace("udp", "tcp"))];
+    let agreement = |case: &Case, other: &Case| {
+        confirm(case, Backends::AsGiven, &mut |_: &Case| itself(other)).unwrap()[0].agreement()
+    };
+    // The policy that the second packet comes to, or the rule: the first packet may have changed what it meets.
+    assert_eq!(agreement(&unknown, &other), Agreement::Unknown);
+    for case in [&mut unknown, &mut other] {
+        case.sends.remove(0);
+    }
+    assert_eq!(agreement(&unknown, &other), Agreement::Differ);
+}
+
+#[test]
 fn tables_without_rules_never_stand_beside_those_of_the_other_backend() {
     for (given, empty) in [(Backend::Nft, Backend::Legacy), (Backend::Legacy, Backend::Nft)] {
         // In either order: the second one loaded would flush the first.
