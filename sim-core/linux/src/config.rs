@@ -180,6 +180,8 @@ pub struct Device {
     pub master: Option<String>,
     /// Settings as a bridge port; defaults where it is none.
     pub port: BridgePort,
+    /// Settings as a bridge; defaults where it is none.
+    pub bridge: BridgeOptions,
     /// Device group number.
     pub group: u32,
     /// In the order of `ip addr`, which decides source selection.
@@ -204,6 +206,7 @@ impl Device {
             promisc: false,
             master: None,
             port: BridgePort::default(),
+            bridge: BridgeOptions::default(),
             group: 0,
             addresses: Vec::new(),
             source: SourceLine::default(),
@@ -247,16 +250,54 @@ pub struct BridgePort {
     pub isolated: bool,
     /// STP state allows forwarding.
     pub forwarding: bool,
+    /// Where it does not: the state is LEARNING, in which a port learns from what it receives, and sends nothing on.
+    pub learning_state: bool,
     /// Learns source addresses.
     pub learning: bool,
     /// Unknown unicast is flooded to it.
     pub flood: bool,
+    /// Multicast is flooded to it (`BR_MCAST_FLOOD`).
+    pub mcast_flood: bool,
+    /// Broadcasts are flooded to it (`BR_BCAST_FLOOD`).
+    pub bcast_flood: bool,
+    /// Which of the group addresses 01:80:c2:00:00:0X are bridged when this port receives them, by bit X.
+    pub group_fwd_mask: u16,
+    /// The bridge answers ARP for what is behind it, or keeps ARP from it (`neigh_suppress`, `proxy_arp` and their kin): not modelled.
+    pub answers_arp: bool,
 }
 
 impl Default for BridgePort {
     fn default() -> BridgePort {
-        BridgePort { hairpin: false, isolated: false, forwarding: true, learning: true, flood: true }
+        BridgePort {
+            hairpin: false,
+            isolated: false,
+            forwarding: true,
+            learning_state: false,
+            learning: true,
+            flood: true,
+            mcast_flood: true,
+            bcast_flood: true,
+            group_fwd_mask: 0,
+            answers_arp: false,
+        }
     }
+}
+
+/// A bridge's settings, beside what [`DeviceKind::Bridge`] says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct BridgeOptions {
+    /// `stp_state`: frames to 01:80:c2:00:00:00 are not bridged (`br_handle_frame`).
+    pub stp: bool,
+    /// Which of the group addresses 01:80:c2:00:00:0X are bridged, by bit X. Those of a port come beside it.
+    pub group_fwd_mask: u16,
+    /// `no_linklocal_learn`: nothing is learned of frames that stay on the link (`BROPT_NO_LL_LEARN`).
+    pub no_linklocal_learn: bool,
+    /// `ageing_time 0`: nothing is learned at all (`br_fdb_update`).
+    pub no_learning: bool,
+    /// `mcast_querier`: with a querier, IGMP snooping decides who gets a multicast: not modelled.
+    pub mcast_querier: bool,
+    /// `nf_call_ip6tables`: its IPv6 frames pass netfilter: not modelled.
+    pub nf_call_ip6tables: bool,
 }
 
 /// An address of a device.
@@ -579,6 +620,8 @@ pub struct FdbEntry {
     pub vlan: Option<u16>,
     /// The address is the bridge's own (`permanent`/`local`).
     pub local: bool,
+    /// It stays at its port, wherever its address is seen (`sticky`).
+    pub sticky: bool,
     /// Remote tunnel endpoint, on VXLAN devices.
     pub remote: Option<IpAddr>,
     /// Where it was read.

@@ -136,7 +136,7 @@ impl Point {
         match self {
             Start => &[Receive, OutputRoute, Output, Forward, Postrouting, Mtu, Neighbour, Transmit],
             Receive => &[Bridge, Prerouting, InputRoute, Input, Deliver],
-            Bridge => &[Receive, Forward, Postrouting, Transmit],
+            Bridge => &[Receive, Forward, Postrouting, Mtu, Transmit],
             Prerouting => &[Prerouting, Bridge, InputRoute, Input, Deliver],
             InputRoute => &[Bridge, SourceCheck, Input, Deliver, Ttl, Mtu, Neighbour],
             SourceCheck => &[Input, Deliver, Ttl, Mtu],
@@ -149,7 +149,8 @@ impl Point {
             Reroute => &[Output, Postrouting, Mtu, Neighbour],
             // A broadcast's own copy is received right behind POSTROUTING.
             Postrouting => &[Postrouting, Mtu, Neighbour, Receive, Transmit],
-            Mtu => &[Neighbour],
+            // Of a bridged packet, the hardware address is known.
+            Mtu => &[Neighbour, Transmit],
             Neighbour => &[Bridge, Transmit],
             // To the pieces after the first, back in by a loopback or veth device, into a bridge.
             Transmit => &[Transmit, Receive, Bridge],

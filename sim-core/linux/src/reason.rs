@@ -200,6 +200,8 @@ drop_codes! {
     BridgePortState = "BRIDGE_PORT_STATE", "BRIDGE_INGRESS_STP_STATE";
     /// The port that the destination is behind may not have the frame (`br_forward`).
     BridgeNoPort = "BRIDGE_NO_PORT", "NOT_SPECIFIED";
+    /// A pause frame (01:80:c2:00:00:01): no bridge passes it on.
+    MacControl = "MAC_CONTROL", "MAC_IEEE_MAC_CONTROL";
     /// A frame for every port, or for a host that nobody knows the port of, and no port that it may go out of (`br_flood`).
     BridgeNoFlood = "BRIDGE_NO_FLOOD", "NO_TX_TARGET";
     /// Larger than the MTU of the bridge port that it would leave by: bridges do not cut and do not tell.

@@ -137,7 +137,7 @@ const FIELDS: [&str; 18] = [
 ];
 
 /// What is read beside it, and beside `net.netfilter.nf_conntrack_*`.
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 20] = [
     "net.ipv4.ip_forward",
     "net.ipv4.ip_default_ttl",
     "net.ipv4.icmp_echo_ignore_all",
@@ -155,6 +155,9 @@ const KEYS: [&str; 17] = [
     "net.ipv4.ip_forward_update_priority",
     "net.bridge.bridge-nf-call-iptables",
     "net.bridge.bridge-nf-call-arptables",
+    "net.bridge.bridge-nf-call-ip6tables",
+    "net.bridge.bridge-nf-filter-vlan-tagged",
+    "net.bridge.bridge-nf-filter-pppoe-tagged",
 ];
 
 /// A setting that a walk reads.
@@ -253,6 +256,12 @@ pub struct Sysctls {
     pub bridge_nf_call_iptables: bool,
     /// `net.bridge.bridge-nf-call-arptables`.
     pub bridge_nf_call_arptables: bool,
+    /// `net.bridge.bridge-nf-call-ip6tables`: bridged IPv6 frames pass netfilter.
+    pub bridge_nf_call_ip6tables: bool,
+    /// `net.bridge.bridge-nf-filter-vlan-tagged`: so do those with a VLAN tag.
+    pub bridge_nf_filter_vlan_tagged: bool,
+    /// `net.bridge.bridge-nf-filter-pppoe-tagged`: so do those in PPPoE.
+    pub bridge_nf_filter_pppoe_tagged: bool,
     raw: BTreeMap<String, String>,
 }
 
@@ -357,6 +366,9 @@ impl Sysctls {
             ip_forward_update_priority: reader.or("net.ipv4.ip_forward_update_priority", 1) != 0,
             bridge_nf_call_iptables: reader.or("net.bridge.bridge-nf-call-iptables", 0) != 0,
             bridge_nf_call_arptables: reader.or("net.bridge.bridge-nf-call-arptables", 0) != 0,
+            bridge_nf_call_ip6tables: reader.or("net.bridge.bridge-nf-call-ip6tables", 0) != 0,
+            bridge_nf_filter_vlan_tagged: reader.or("net.bridge.bridge-nf-filter-vlan-tagged", 0) != 0,
+            bridge_nf_filter_pppoe_tagged: reader.or("net.bridge.bridge-nf-filter-pppoe-tagged", 0) != 0,
             raw: config.sysctls.clone(),
         }
     }

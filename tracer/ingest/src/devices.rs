@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use pktwalk_linux::config::{Address, BridgePort, Device, DeviceKind, NetNsConfig, UnmodelledPoint};
+use pktwalk_linux::config::{
+    Address, BridgeOptions, BridgePort, Device, DeviceKind, NetNsConfig, UnmodelledPoint,
+};
 use pktwalk_linux::diag::Remarks;
 use pktwalk_packet::MacAddr;
 use serde_json::Value;
@@ -293,6 +295,7 @@ fn device(reader: &mut Reader<'_>, object: &Object, names: &Names, detailed: boo
         promisc: has("PROMISC"),
         master: object.text("master"),
         port: port(reader, object, &name),
+        bridge: bridge(reader, object, &name),
         group,
         addresses: Vec::new(),
         source: reader.at(object.line),
@@ -367,6 +370,10 @@ fn port(reader: &mut Reader<'_>, object: &Object, name: &str) -> BridgePort {
     port.isolated = flag("isolated", false);
     port.learning = flag("learning", true);
     port.flood = flag("flood", true);
+    port.mcast_flood = flag("mcast_flood", true);
+    port.bcast_flood = flag("bcast_flood", true);
+    port.group_fwd_mask = group_mask(&data);
+    port.learning_state = matches!(data.text("state").as_deref(), Some("learning" | "2"));
     port.forwarding = match data.text("state").as_deref() {
         Some("forwarding" | "3") | None => true,
         Some("disabled" | "listening" | "learning" | "blocking" | "0" | "1" | "2" | "4") => false,
@@ -390,12 +397,55 @@ fn port(reader: &mut Reader<'_>, object: &Object, name: &str) -> BridgePort {
             reader.unmodelled(object.line, format!("{what} on {name}"), UnmodelledPoint::Rx(name.to_owned()));
         }
     }
-    if !flag("bcast_flood", true) {
-        reader.unmodelled(
-            object.line,
-            format!("bcast_flood off on {name}"),
-            UnmodelledPoint::Tx(name.to_owned()),
-        );
+    port.answers_arp = ["neigh_suppress", "neigh_vlan_suppress", "proxy_arp", "proxy_arp_wifi"]
+        .iter()
+        .any(|key| flag(key, false));
+    // Nothing is flooded to it.
+    if flag("proxy_arp", false) {
+        let what = format!("proxy ARP of the bridge port on {name}");
+        reader.unmodelled(object.line, what, UnmodelledPoint::Tx(name.to_owned()));
+    }
+    // A port that works has no use for it.
+    let flags = object.strings("flags");
+    let works = flags.contains(&"UP") && flags.contains(&"LOWER_UP");
+    if let (Some(backup), false) = (data.text("backup_port"), works) {
+        let what = format!("backup port {backup} of {name}, which has no carrier");
+        reader.unmodelled(object.line, what, UnmodelledPoint::Tx(name.to_owned()));
     }
     port
+}
+
+/// `group_fwd_mask`, which the tool prints as a text such as `0x4000`, and beside it in words.
+fn group_mask(data: &Object) -> u16 {
+    let text = data.text("group_fwd_mask").unwrap_or_default();
+    let number = match text.strip_prefix("0x") {
+        Some(hex) => u16::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok(),
+    };
+    number.unwrap_or_default()
+}
+
+/// Settings as a bridge.
+fn bridge(reader: &mut Reader<'_>, object: &Object, name: &str) -> BridgeOptions {
+    let mut options = BridgeOptions::default();
+    let Some(info) = object.object("linkinfo") else { return options };
+    if info.text("info_kind").as_deref() != Some("bridge") {
+        return options;
+    }
+    let Some(data) = info.object("info_data") else { return options };
+    let number =
+        |key: &str| data.map.get(key).and_then(|v| v.as_bool().map(u64::from).or_else(|| v.as_u64()));
+    let on = |key: &str| number(key).is_some_and(|value| value != 0);
+    options.stp = on("stp_state");
+    options.group_fwd_mask = group_mask(&data);
+    options.no_linklocal_learn = on("no_linklocal_learn");
+    options.no_learning = number("ageing_time") == Some(0);
+    options.mcast_querier = on("mcast_querier");
+    options.nf_call_ip6tables = on("nf_call_ip6tables");
+    for key in ["mst_enabled", "fdb_max_learned"] {
+        if on(key) {
+            reader.unmodelled(object.line, format!("{key} of {name}"), UnmodelledPoint::Rx(name.to_owned()));
+        }
+    }
+    options
 }

@@ -93,7 +93,8 @@ pub(crate) fn fdb(reader: &mut Reader<'_>, text: &[u8]) {
         }
         let vlan = object.read(reader, "vlan", |v| u16::try_from(json::number(v)?).ok());
         let local = matches!(object.text("state").as_deref(), Some("permanent")) && remote.is_none();
+        let sticky = object.has("sticky") || object.strings("flags").contains(&"sticky");
         let source = reader.at(object.line);
-        reader.config.fdb.push(FdbEntry { mac, dev, vlan, local, remote, source });
+        reader.config.fdb.push(FdbEntry { mac, dev, vlan, local, sticky, remote, source });
     });
 }

@@ -282,6 +282,12 @@ fn link(device: &Device, config: &NetNsConfig) -> Value {
         let data = json!({
             "vlan_filtering": u8::from(vlan_filtering),
             "nf_call_iptables": u8::from(nf_call_iptables),
+            "nf_call_ip6tables": u8::from(device.bridge.nf_call_ip6tables),
+            "stp_state": u8::from(device.bridge.stp),
+            "group_fwd_mask": format!("{:#x}", device.bridge.group_fwd_mask),
+            "no_linklocal_learn": u8::from(device.bridge.no_linklocal_learn),
+            "ageing_time": if device.bridge.no_learning { 0 } else { 30000 },
+            "mcast_querier": u8::from(device.bridge.mcast_querier),
         });
         info.insert("info_data".into(), data);
     }
@@ -291,7 +297,15 @@ fn link(device: &Device, config: &NetNsConfig) -> Value {
         info.insert(
             "info_slave_data".into(),
             json!({
-                "state": if device.port.forwarding { "forwarding" } else { "disabled" },
+                "state": match (device.port.forwarding, device.port.learning_state) {
+                    (true, _) => "forwarding",
+                    (false, true) => "learning",
+                    (false, false) => "disabled",
+                },
+                "mcast_flood": device.port.mcast_flood,
+                "bcast_flood": device.port.bcast_flood,
+                "neigh_suppress": device.port.answers_arp,
+                "group_fwd_mask": format!("{:#x}", device.port.group_fwd_mask),
                 "hairpin": device.port.hairpin,
                 "learning": device.port.learning,
                 "flood": device.port.flood,
@@ -537,7 +551,7 @@ fn fdb(entry: &FdbEntry, config: &NetNsConfig) -> Value {
             let device = config.devices.iter().find(|device| device.name == entry.dev);
             // An entry of the bridge itself has the bridge for its master.
             let master = device.and_then(|device| device.master.as_ref()).unwrap_or(&entry.dev);
-            object["flags"] = json!([]);
+            object["flags"] = if entry.sticky { json!(["sticky"]) } else { json!([]) };
             object["master"] = json!(master);
         }
     }

@@ -27,4 +27,5 @@ pub mod replay;
 mod rules;
 mod state;
 mod trace;
+mod wire;
 mod world;

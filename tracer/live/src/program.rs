@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use pktwalk_linux::config::{Address, Device, DeviceKind, Neighbour, NetNsConfig, NudState, Route};
+use pktwalk_linux::config::{Address, Device, DeviceKind, FdbEntry, Neighbour, NetNsConfig, NudState, Route};
 use pktwalk_linux::sysctl;
 use pktwalk_scenario::engine::EngineError;
 
@@ -85,7 +85,10 @@ pub(crate) fn make_devices(config: &NetNsConfig, peer: &str) -> Result<String, E
                 let _ = writeln!(
                     text,
                     "link add {name} index {index} {mac} type bridge forward_delay 0 mcast_snooping 0 \
-                     nf_call_iptables {netfilter}"
+                     nf_call_iptables {netfilter} group_fwd_mask {:#x} no_linklocal_learn {}{}",
+                    device.bridge.group_fwd_mask,
+                    u8::from(device.bridge.no_linklocal_learn),
+                    if device.bridge.no_learning { " ageing_time 0" } else { "" }
                 );
             }
             DeviceKind::Dummy => {
@@ -222,15 +225,20 @@ fn link(text: &mut String, device: &Device, up: bool) {
         let state = match (device.up && device.carrier, port.forwarding) {
             (false, _) => "",
             (true, true) => "state 3",
+            (true, false) if port.learning_state => "state 2",
             (true, false) => "state 0",
         };
         let _ = writeln!(
             text,
-            "link set {name} type bridge_slave hairpin {} isolated {} learning {} flood {} {state}",
+            "link set {name} type bridge_slave hairpin {} isolated {} learning {} flood {} mcast_flood {} \
+             bcast_flood {} group_fwd_mask {:#x} {state}",
             on(port.hairpin),
             on(port.isolated),
             on(port.learning),
-            on(port.flood)
+            on(port.flood),
+            on(port.mcast_flood),
+            on(port.bcast_flood),
+            port.group_fwd_mask
         );
     }
 }
@@ -260,13 +268,21 @@ fn add_address(text: &mut String, config: &NetNsConfig, device: &Device, address
     text.push('\n');
 }
 
+/// Whether an entry is the kernel's own: the address of a device.
+fn is_own(config: &NetNsConfig, entry: &FdbEntry) -> bool {
+    entry.local && config.devices.iter().any(|device| device.mac == Some(entry.mac))
+}
+
 /// Commands of `bridge -batch` that take the FDB's entries away, most of which fail: flushing a bridge leaves static ones, and those may have moved
 /// to another port.
 pub(crate) fn without_fdb(config: &NetNsConfig) -> String {
     let mut text = String::new();
-    for entry in config.fdb.iter().filter(|entry| !entry.local) {
+    for entry in config.fdb.iter().filter(|entry| !is_own(config, entry)) {
         for port in config.devices.iter().filter(|device| device.master.is_some()) {
             let _ = writeln!(text, "fdb del {} dev {} master", entry.mac, port.name);
+        }
+        if entry.local {
+            let _ = writeln!(text, "fdb del {} dev {} self", entry.mac, entry.dev);
         }
     }
     text
@@ -276,11 +292,16 @@ pub(crate) fn without_fdb(config: &NetNsConfig) -> String {
 pub(crate) fn fdb(config: &NetNsConfig) -> String {
     let mut text = String::new();
     for entry in &config.fdb {
-        if entry.local || entry.vlan.is_some() || entry.remote.is_some() {
+        if is_own(config, entry) || entry.vlan.is_some() || entry.remote.is_some() || entry.mac.is_multicast()
+        {
             // The bridge's own addresses are there by themselves; VLANs are not filtered here; other ends of a tunnel are in a table of its device.
             continue;
         }
-        let _ = writeln!(text, "fdb replace {} dev {} master static", entry.mac, entry.dev);
+        let of_port = config.devices.iter().any(|device| device.name == entry.dev && device.master.is_some());
+        let table = if of_port { "master" } else { "self" };
+        let state = if entry.local { "permanent" } else { "static" };
+        let sticky = if entry.sticky { " sticky" } else { "" };
+        let _ = writeln!(text, "fdb replace {} dev {} {table} {state}{sticky}", entry.mac, entry.dev);
     }
     text
 }
@@ -305,6 +326,10 @@ const OF_THE_MACHINE: &str = "net.netfilter.nf_conntrack_max";
 /// over some of the machine's. Nothing else that a bundle says is written. What could not be set is told, a line each.
 pub(crate) fn settings(config: &NetNsConfig) -> Vec<String> {
     let mut unset = Vec::new();
+    // With STP the kernel sets the states of ports itself, and sends frames of its own.
+    for device in config.devices.iter().filter(|device| device.bridge.stp) {
+        unset.push(format!("stp_state of {}: ports forward at once here", device.name));
+    }
     let mut written = Vec::new();
     let number = |file: &str| {
         let text = std::fs::read_to_string(file).ok()?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -20,7 +20,7 @@ use pktwalk_scenario::case::{CaseSend, Entry};
 use pktwalk_scenario::confirm::is_opened;
 use pktwalk_scenario::engine::EngineError;
 use pktwalk_scenario::event::{CtSnapshot, FrameOut, Question, SendRun};
-use pnet_datalink::{Channel, Config, DataLinkReceiver, DataLinkSender, NetworkInterface};
+use pnet_datalink::{Channel, Config, DataLinkSender, NetworkInterface};
 
 use crate::netlink::{Netfilter, ReadError};
 use crate::normal::{self, Seen};
@@ -29,6 +29,7 @@ use crate::perf::{Freed, Perf};
 use crate::program::{self, has_peer, other_end, peer_name};
 use crate::rules::{self, Loaded, Using};
 use crate::trace::Tracer;
+use crate::wire::Receiver;
 use crate::{bpf, connections, fill, neigh, offload, state};
 
 /// The other end of a wire.
@@ -36,7 +37,7 @@ struct Port {
     /// Name of the device under test.
     dev: String,
     send: Box<dyn DataLinkSender>,
-    receive: Box<dyn DataLinkReceiver>,
+    receive: Receiver,
     _sink: Option<OwnedFd>,
 }
 
@@ -121,6 +122,7 @@ fn same_devices(left: &NetNsConfig, right: &NetNsConfig) -> bool {
             device.ifindex,
             device.mac,
             device.master.clone(),
+            device.bridge,
             veth,
             config.calls_iptables(device),
             (!veth).then(|| device.kind.clone()),
@@ -555,9 +557,14 @@ impl World {
             let target = Ipv4Addr::new(a, b, c, d);
             let addr = IpAddr::V4(target);
             let device = self.config.devices.iter().find(|device| device.name == frame.dev);
-            // What a bridge asks goes out of its ports.
-            let dev = device.and_then(|device| device.master.clone()).unwrap_or_else(|| frame.dev.clone());
-            questions.push(Question { dev, target });
+            // What a bridge asks goes out of its ports. A port that asks itself does not hear the answer: that goes to the bridge.
+            let by_port = device.filter(|device| device.master.is_some() && self.asks_itself(device, asker));
+            let dev = device.filter(|_| by_port.is_none()).and_then(|device| device.master.clone());
+            questions.push(Question { dev: dev.unwrap_or_else(|| frame.dev.clone()), target });
+            if let Some(port) = by_port {
+                unanswered.push((port.ifindex, target));
+                return false;
+            }
             let failed =
                 self.config.neighbours.iter().find(|n| n.addr == addr && n.state == NudState::Failed);
             let failed = failed.and_then(|n| self.config.devices.iter().find(|device| device.name == n.dev));
@@ -582,11 +589,25 @@ impl World {
         (answers, unanswered)
     }
 
+    /// Whether a question that leaves by a bridge port is the port's own: of the hardware address, or where the bridge has the same one, of the
+    /// address of whoever asks.
+    fn asks_itself(&self, port: &Device, asker: &[u8]) -> bool {
+        let bridge = self.config.devices.iter().find(|device| port.master.as_ref() == Some(&device.name));
+        let (mac, addr) = asker.split_at(asker.len().min(6));
+        let has = |device: &Device| device.mac.is_some_and(|own| own.0 == *mac);
+        has(port)
+            && (!bridge.is_some_and(has)
+                || port
+                    .addresses
+                    .iter()
+                    .any(|own| matches!(own.local, IpAddr::V4(own) if own.octets() == *addr)))
+    }
+
     fn frames(&mut self) -> Vec<FrameOut> {
         let mut frames = Vec::new();
         for port in &mut self.ports {
-            while let Ok(bytes) = port.receive.next() {
-                if let Some(packet) = Packet::from_ethernet(bytes.to_vec()) {
+            while let Some(bytes) = port.receive.next() {
+                if let Some(packet) = Packet::from_ethernet(bytes) {
                     frames.push(FrameOut { dev: port.dev.clone(), packet });
                 }
             }
@@ -621,7 +642,7 @@ impl World {
 /// device's state UP; that it runs is said before.
 fn stop_ports(config: &NetNsConfig) -> Result<(), EngineError> {
     let stopped = config.devices.iter().filter(|device| device.master.is_some() && !device.port.forwarding);
-    for Device { name, .. } in stopped.filter(|device| device.up && device.carrier) {
+    for Device { name, port, .. } in stopped.filter(|device| device.up && device.carrier) {
         let mut tries = 0;
         while !tool("ip", &["-br", "link", "show", "dev", name], "", &[])?.contains(" UP ") {
             tries += 1;
@@ -630,7 +651,8 @@ fn stop_ports(config: &NetNsConfig) -> Result<(), EngineError> {
             }
             std::thread::sleep(Duration::from_millis(2));
         }
-        tool("bridge", &["link", "set", "dev", name, "state", "0"], "", &[])?;
+        let state = if port.learning_state { "2" } else { "0" };
+        tool("bridge", &["link", "set", "dev", name, "state", state], "", &[])?;
     }
     Ok(())
 }
@@ -673,7 +695,11 @@ fn open_ports(config: &NetNsConfig, sink: Option<&OwnedFd>) -> Result<Vec<Port>,
             ips: Vec::new(),
             flags: 0,
         };
+        let told = |error| failed(format!("packet socket on {name}: {error}"));
+        let receive = Receiver::new().map_err(told)?;
+        let socket = receive.socket().map_err(told)?;
         let options = Config {
+            socket_fd: Some(socket.into_raw_fd()),
             read_buffer_size: 1 << 16,
             write_buffer_size: 1 << 16,
             read_timeout: Some(Duration::ZERO),
@@ -681,13 +707,13 @@ fn open_ports(config: &NetNsConfig, sink: Option<&OwnedFd>) -> Result<Vec<Port>,
         };
         // The channel's own socket does not see what is sent by it: whatever it reads came from the namespace under test.
         match pnet_datalink::channel(&interface, options) {
-            Ok(Channel::Ethernet(send, receive)) => {
+            Ok(Channel::Ethernet(send, _)) => {
                 let sink = sink.map(|program| bpf::attach(program, index)).transpose();
                 let sink = sink.map_err(|error| failed(format!("program at {name}: {error}")))?;
                 ports.push(Port { dev: device.name.clone(), send, receive, _sink: sink });
             }
             Ok(_) => return Err(failed(format!("{name} is no Ethernet device"))),
-            Err(error) => return Err(failed(format!("packet socket on {name}: {error}"))),
+            Err(error) => return Err(told(error)),
         }
     }
     Ok(ports)

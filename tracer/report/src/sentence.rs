@@ -304,6 +304,7 @@ fn area(code: DropCode) -> &'static str {
         DropCode::DeviceDown | DropCode::NoCarrier | DropCode::DummyDevice | DropCode::VethMtu => "device",
         DropCode::BridgePortState
         | DropCode::BridgeNoPort
+        | DropCode::MacControl
         | DropCode::BridgeNoFlood
         | DropCode::BridgePortMtu => "bridge",
         DropCode::ArpIgnored => "arp",
@@ -469,6 +470,7 @@ fn freed(code: DropCode, end: &End, packet: &PacketTrace, names: &dyn Names) -> 
         DropCode::BridgePortMtu => {
             "it does not fit the MTU of the bridge port that it would leave by".to_owned()
         }
+        DropCode::MacControl => "01:80:c2:00:00:01 is for the link itself: no bridge passes it on".to_owned(),
         DropCode::BridgeNoPort => "the port of its destination may not have the frame".to_owned(),
         DropCode::BridgeNoFlood => {
             "the frame is for every port of the bridge, and none may have it".to_owned()

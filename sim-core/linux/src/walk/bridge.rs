@@ -2,10 +2,10 @@
 //! (`br_nf_pre_routing`, `br_nf_forward`, `br_nf_post_routing`).
 //!
 //! Modelled: local delivery, forwarding by the forwarding database (configured and learned), flooding, hairpin, isolation, port states, the
-//! group addresses that stay on the link. Left out: VLAN filtering (`Unknown`), IGMP snooping (multicast is flooded, as without a querier),
-//! neighbour suppression, STP's own frames.
+//! group addresses that stay on the link. Left out: VLAN filtering (`Unknown`), IGMP snooping (multicast is flooded, as without a querier; `Unknown`
+//! where the bridge is one), neighbour suppression, STP's own frames (`Unknown`).
 
-use pktwalk_packet::{EtherType, MacAddr};
+use pktwalk_packet::{EtherType, MacAddr, Packet, build, checksum};
 
 use super::input::{Asks, Input};
 use super::{Bridged, Flight, Made, Next, Stage, input, output, rx, xmit};
@@ -16,7 +16,7 @@ use crate::ids::DevId;
 use crate::iptables::ast::PktType;
 use crate::netfilter::{HookState, HookVerdict, run_hook};
 use crate::netns::{Cx, NetNs};
-use crate::reason::{Because, DropCode, End, Locus};
+use crate::reason::{Because, Disposition, DropCode, End, Locus};
 use crate::skb::{MadeBy, Skb, SkbCt};
 use crate::trace::{BridgeDecision, RouteCause, RouteResult, Sink, Step};
 
@@ -27,6 +27,56 @@ fn is_link_local(mac: MacAddr) -> bool {
 
 fn is_valid_source(mac: MacAddr) -> bool {
     !mac.is_multicast() && mac != MacAddr::default()
+}
+
+/// IEEE 802.3 lengths end where EtherTypes begin: STP's frames are LLC.
+const FIRST_ETHERTYPE: u16 = 0x0600;
+
+/// PPPoE session frames.
+const PPPOE: EtherType = EtherType(0x8864);
+
+/// Whether a port learns, whatever comes of the frame (`nbp_state_should_learn`).
+fn learns(ns: &NetNs, port: DevId) -> bool {
+    let device = ns.device(port);
+    device.up && device.carrier && (device.port.forwarding || device.port.learning_state)
+}
+
+/// `br_fdb_update`: the source is behind this port from now on.
+fn learn<S: Sink>(cx: &mut Cx<'_, S>, bridge: DevId, port: DevId, src: MacAddr) {
+    let ns = cx.ns;
+    let kept = ns.links.fdb(bridge, src) == Some(None) || ns.links.is_sticky(bridge, src);
+    if ns.device(port).port.learning && !ns.device(bridge).bridge.no_learning && !kept {
+        cx.state.stack.fdb.insert((bridge, src), port);
+    }
+}
+
+/// What bridge netfilter does to frames that are not plain IPv4 and not modelled: it looks into those with a tag (`is_vlan_ip`, `is_pppoe_ip`) only if
+/// told so.
+fn other_netfilter(ns: &NetNs, bridge: DevId, packet: &Packet) -> Option<&'static str> {
+    let settings = &ns.sysctls;
+    let called = settings.bridge_nf_call_iptables || ns.links.calls_iptables(bridge);
+    let called6 = settings.bridge_nf_call_ip6tables || ns.device(bridge).bridge.nf_call_ip6tables;
+    let inner = |at: usize| match *packet.l3().get(at..at + 2)? {
+        [a, b] => Some(EtherType(u16::from_be_bytes([a, b]))),
+        _ => None,
+    };
+    let passes = |inner: Option<EtherType>| match inner {
+        Some(EtherType::IPV4) => called,
+        Some(EtherType::IPV6) => called6,
+        _ => false,
+    };
+    match packet.ethertype() {
+        EtherType::IPV6 if called6 => Some("IPv6"),
+        EtherType::VLAN | EtherType::SERVICE_VLAN
+            if settings.bridge_nf_filter_vlan_tagged && passes(inner(2)) =>
+        {
+            Some("bridge netfilter of VLAN-tagged frames (bridge-nf-filter-vlan-tagged)")
+        }
+        PPPOE if settings.bridge_nf_filter_pppoe_tagged && (called || called6) => {
+            Some("bridge netfilter of PPPoE frames (bridge-nf-filter-pppoe-tagged)")
+        }
+        _ => None,
+    }
 }
 
 /// Whether a port takes part at all.
@@ -40,6 +90,20 @@ fn may_leave(ns: &NetNs, bridge: DevId, port: DevId, from: Option<DevId>) -> boo
     let to = &ns.device(port).port;
     let isolated = from.is_some_and(|from| ns.device(from).port.isolated && to.isolated);
     (to.hairpin || from != Some(port)) && forwards(ns, bridge, port) && !isolated
+}
+
+/// Whether the bridge may answer an ARP frame itself (`br_do_proxy_suppress_arp`), which depends on the ports that its neighbours are behind.
+fn answered_here(ns: &NetNs, bridge: DevId, packet: &Packet) -> Option<Next> {
+    let answers = || ns.links.ports(bridge).iter().any(|&port| ns.device(port).port.answers_arp);
+    (packet.ethertype() == EtherType::ARP && answers()).then(|| {
+        Next::not_modelled("ARP at a bridge that answers for neighbours (neigh_suppress, proxy_arp)")
+    })
+}
+
+/// What is not modelled of a port that takes no frames: another one may stand in for it (`br_forward`, `backup_port`).
+fn replaced(ns: &NetNs, port: DevId) -> Option<Because> {
+    let device = ns.device(port);
+    if device.up && device.carrier { None } else { ns.links.unmodelled_tx(port) }
 }
 
 /// The port that the forwarding database gives; `Some(None)`: the bridge's own.
@@ -62,6 +126,9 @@ pub(super) fn from_port<S: Sink>(
     if let DeviceKind::Bridge { vlan_filtering: true, .. } = ns.device(bridge).kind {
         return Some(Next::not_modelled("a bridge with VLAN filtering"));
     }
+    if let Some(because) = ns.links.unmodelled_rx(bridge) {
+        return Some(Next::unknown(because));
+    }
     // Frames without a link-layer header (of IPv4, they got one) have no place in a bridge.
     let (Some(dst), Some(src)) = (flight.skb.packet.mac_dst(), flight.skb.packet.mac_src()) else {
         return Some(Next::not_modelled("a bridged packet without a link-layer header"));
@@ -70,14 +137,29 @@ pub(super) fn from_port<S: Sink>(
     if !is_valid_source(src) {
         return Some(Next::End(End::dropped(DropCode::BadMacSource, locus)));
     }
-    if is_link_local(dst) && dst.0[5] != 0 {
-        if dst.0[5] == 1 {
-            return Some(Next::End(End::dropped(DropCode::BridgeNoPort, locus)));
+    if is_link_local(dst) {
+        let options = &ns.device(bridge).bridge;
+        let group = dst.0[5];
+        let mask = ns.device(port).port.group_fwd_mask | if group == 0 { 0 } else { options.group_fwd_mask };
+        if group == 1 {
+            return Some(Next::End(End::dropped(DropCode::MacControl, locus)));
         }
-        return None;
+        if mask & (1 << group) == 0 && (group != 0 || options.stp) {
+            if group == 0 && flight.skb.packet.ethertype().0 < FIRST_ETHERTYPE {
+                return Some(Next::not_modelled("STP"));
+            }
+            // `br_handle_local_finish`: it goes on as any other that the port received.
+            if !options.no_linklocal_learn && learns(ns, port) {
+                learn(cx, bridge, port, src);
+            }
+            return None;
+        }
     }
-    if !forwards(ns, bridge, port) {
+    if !learns(ns, port) || !ns.device(bridge).up {
         return Some(Next::End(End::dropped(DropCode::BridgePortState, locus)));
+    }
+    if let Some(what) = other_netfilter(ns, bridge, &flight.skb.packet) {
+        return Some(Next::not_modelled(what));
     }
     if ns.device(bridge).mac == Some(dst) {
         flight.skb.pkt_type = PktType::Unicast;
@@ -102,8 +184,13 @@ fn decide<S: Sink>(
     dst: MacAddr,
 ) -> Next {
     let ns = cx.ns;
-    if ns.device(port).port.learning && ns.links.fdb(bridge, src) != Some(None) {
-        cx.state.stack.fdb.insert((bridge, src), port);
+    learn(cx, bridge, port, src);
+    if !ns.device(port).port.forwarding {
+        // Learning is all that a port does in this state.
+        return Next::End(End::dropped(DropCode::BridgePortState, Locus::Device(port)));
+    }
+    if let Some(next) = answered_here(ns, bridge, &flight.skb.packet) {
+        return next;
     }
     let tell = |cx: &mut Cx<'_, S>, flight: &Flight, decision| {
         cx.sink.step(&flight.skb, Step::Bridge { bridge, from: Some(port), decision });
@@ -114,6 +201,9 @@ fn decide<S: Sink>(
             Some(None) => {
                 tell(cx, flight, BridgeDecision::Local);
                 up(flight, bridge, port)
+            }
+            Some(Some(to)) if replaced(ns, to).is_some() => {
+                replaced(ns, to).map_or_else(|| Next::not_modelled("a backup port"), Next::unknown)
             }
             Some(Some(to)) if may_leave(ns, bridge, to, Some(port)) => {
                 tell(cx, flight, BridgeDecision::Forward(to));
@@ -132,6 +222,9 @@ fn decide<S: Sink>(
             }
             None => flood(cx, flight, bridge, Some(port), promisc),
         };
+    }
+    if ns.device(bridge).bridge.mcast_querier && !dst.is_broadcast() {
+        return Next::not_modelled("IGMP snooping where there is a querier");
     }
     flight.skb.pkt_type = if dst.is_broadcast() { PktType::Broadcast } else { PktType::Multicast };
     flood(cx, flight, bridge, Some(port), true)
@@ -185,13 +278,23 @@ fn flood<S: Sink>(
     local: bool,
 ) -> Next {
     let ns = cx.ns;
-    let unicast = flight.skb.packet.mac_dst().is_some_and(|dst| !dst.is_multicast());
+    let dst = flight.skb.packet.mac_dst().unwrap_or_default();
+    let unicast = !dst.is_multicast();
+    // What the namespace itself sends to many goes out of every port.
+    let may_have = |port: DevId| {
+        let port = &ns.device(port).port;
+        match (unicast, dst.is_broadcast()) {
+            (true, _) => port.flood,
+            (false, true) => port.bcast_flood || from.is_none(),
+            (false, false) => port.mcast_flood || from.is_none(),
+        }
+    };
     let ports: Vec<DevId> = ns
         .links
         .ports(bridge)
         .iter()
         .copied()
-        .filter(|&port| (!unicast || ns.device(port).port.flood) && may_leave(ns, bridge, port, from))
+        .filter(|&port| may_have(port) && may_leave(ns, bridge, port, from))
         .collect();
     let decision = match (ports.is_empty(), local) {
         (true, false) => BridgeDecision::Drop,
@@ -236,10 +339,19 @@ pub(super) fn from_host<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, bridge
     let Some(dst) = flight.skb.packet.mac_dst() else {
         return Next::not_modelled("a bridged packet without a link-layer header");
     };
+    if let Some(next) = answered_here(cx.ns, bridge, &flight.skb.packet) {
+        return next;
+    }
     if dst.is_multicast() {
+        if cx.ns.device(bridge).bridge.mcast_querier && !dst.is_broadcast() {
+            return Next::not_modelled("IGMP snooping where there is a querier");
+        }
         return flood(cx, flight, bridge, None, false);
     }
     match find(cx, bridge, dst) {
+        Some(Some(port)) if replaced(cx.ns, port).is_some() => {
+            replaced(cx.ns, port).map_or_else(|| Next::not_modelled("a backup port"), Next::unknown)
+        }
         Some(Some(port)) if may_leave(cx.ns, bridge, port, None) => {
             let decision = BridgeDecision::Forward(port);
             cx.sink.step(&flight.skb, Step::Bridge { bridge, from: None, decision });
@@ -267,12 +379,80 @@ pub(super) fn port_send<S: Sink>(
     {
         return Next::End(end);
     }
-    // `is_skb_forwardable`: the MTU, and room for one VLAN tag.
-    let vlan = if flight.skb.packet.ethertype() == EtherType::VLAN { 0 } else { 4 };
-    if flight.skb.packet.l3_wire_len() > cx.ns.device(port).mtu as usize + vlan {
+    if let (Some(bridged), false) = (flight.bridged, local)
+        && let Some(next) = cut(cx, flight, port, bridged)
+    {
+        return next;
+    }
+    if flight.skb.packet.l3_wire_len() > most(cx.ns, port, &flight.skb.packet) {
         return Next::End(End::dropped(DropCode::BridgePortMtu, Locus::Device(port)));
     }
     xmit::transmit(cx, flight, port)
+}
+
+/// What a port may be given behind the Ethernet header (`is_skb_forwardable`): its MTU, and room for one VLAN tag. A tag that the frame has is kept
+/// beside it, and does not count.
+fn most(ns: &NetNs, port: DevId, packet: &Packet) -> usize {
+    const TAG: usize = 4;
+    let tagged = matches!(packet.ethertype(), EtherType::VLAN | EtherType::SERVICE_VLAN);
+    ns.device(port).mtu as usize + TAG + if tagged { TAG } else { 0 }
+}
+
+/// `br_nf_dev_queue_xmit` and `br_nf_ip_fragment`: where bridge netfilter saw an IPv4 packet that is longer than the MTU of its port, it is cut to
+/// the MTU of its route, or dropped if it may not be.
+fn cut<S: Sink>(cx: &mut Cx<'_, S>, flight: &Flight, port: DevId, bridged: Bridged) -> Option<Next> {
+    let skb = &flight.skb;
+    let len = skb.packet.l3_wire_len();
+    if len <= cx.ns.device(port).mtu as usize {
+        return None;
+    }
+    let dropped = Next::End(End::dropped(DropCode::BridgePortMtu, Locus::Device(port)));
+    let (wire_len, mtu) = (len as u32, bridged.mtu);
+    if skb.ip.dont_fragment {
+        cx.sink.step(skb, Step::Mtu { len: wire_len, mtu, fragments: 0 });
+        return Some(dropped);
+    }
+    if skb.packet.missing() > 0 {
+        return Some(Next::unknown(Because::CutPacket));
+    }
+    let (Some((dst, src)), Ok(pieces)) = (
+        skb.packet.mac_dst().zip(skb.packet.mac_src()),
+        build::fragment(skb.packet.l3(), mtu as usize, false),
+    ) else {
+        return Some(dropped);
+    };
+    let fragments = pieces.len().min(usize::from(u16::MAX)) as u16;
+    cx.sink.step(skb, Step::Mtu { len: wire_len, mtu, fragments });
+    let options = skb.packet.l3().get(20..usize::from(skb.ip.header_len)).unwrap_or_default().to_vec();
+    let pieces: Vec<Packet> = pieces
+        .into_iter()
+        .map(|mut piece| {
+            // Nobody read the options (`br_validate_ipv4`), so that all of them are in every piece.
+            if let Some(own) = piece.get_mut(20..20 + options.len()) {
+                own.copy_from_slice(&options);
+                checksum::put_ipv4(&mut piece);
+            }
+            let mut piece = Packet::from_l3(EtherType::IPV4, piece);
+            piece.set_mac_header(dst, src);
+            piece
+        })
+        .collect();
+    // Each goes by what a port may be given. The route may have a larger MTU than the port.
+    let too_long = pieces.iter().filter(|piece| piece.l3_wire_len() > most(cx.ns, port, piece)).count();
+    if too_long == pieces.len() {
+        return Some(dropped);
+    }
+    if too_long > 0 {
+        return Some(Next::not_modelled(
+            "pieces of a bridged packet that are longer than the MTU of its port",
+        ));
+    }
+    for piece in pieces {
+        if let Some(next) = xmit::piece_out(cx, flight, port, piece) {
+            return Some(next);
+        }
+    }
+    Some(Next::End(End::plain(Disposition::Forwarded)))
 }
 
 /// FORWARD and POSTROUTING of a bridged IPv4 frame.
@@ -320,7 +500,8 @@ fn pre_routing<S: Sink>(
     if other_host {
         flight.skb.pkt_type = PktType::Unicast;
     }
-    flight.bridged = Some(Bridged { phys_in: port, other_host });
+    let mtu = cx.ns.device(bridge).mtu;
+    flight.bridged = Some(Bridged { phys_in: port, other_host, mtu });
     flight.prerouted = true;
     flight.skb.in_dev = Some(bridge);
     flight.skb.in_port = Some(port);
@@ -383,6 +564,9 @@ fn translated<S: Sink>(
             let src = flight.skb.packet.mac_src().unwrap_or(own);
             flight.skb.packet.set_mac_header(mac, src);
             flight.skb.pkt_type = PktType::Unicast;
+            if let Some(bridged) = &mut flight.bridged {
+                bridged.mtu = dst.mtu;
+            }
         }
         None => {
             let src = flight.skb.packet.mac_src().unwrap_or_default();

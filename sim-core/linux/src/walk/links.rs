@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use pktwalk_packet::MacAddr;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::stacked::Stacked;
 use crate::config::{
@@ -70,6 +70,8 @@ pub struct Links {
     ports: BTreeMap<DevId, Vec<DevId>>,
     /// (bridge, address) to port; none: the bridge's own address.
     fdb: FxHashMap<(DevId, MacAddr), Option<DevId>>,
+    /// (bridge, address) of entries that stay at their port.
+    sticky: FxHashSet<(DevId, MacAddr)>,
     /// Bridges with `nf_call_iptables` of their own.
     calls_iptables: Vec<DevId>,
     pub(super) sockets: Option<Vec<SocketKey>>,
@@ -279,12 +281,16 @@ impl Links {
                 ));
                 continue;
             };
-            if entry.mac.is_multicast() || entry.remote.is_some() {
+            // Without VLAN filtering only the entries of no VLAN are looked at (`br_allowed_ingress`).
+            if entry.mac.is_multicast() || entry.remote.is_some() || entry.vlan.is_some() {
                 continue;
             }
             match self.bridge_of.get(dev.index()).copied().flatten() {
                 Some(bridge) => {
                     let port = (!entry.local).then_some(dev);
+                    if entry.sticky {
+                        self.sticky.insert((bridge, entry.mac));
+                    }
                     let slot = self.fdb.entry((bridge, entry.mac)).or_insert(port);
                     if entry.local {
                         *slot = None;
@@ -355,6 +361,11 @@ impl Links {
     /// Where the configured forwarding database says that an address is: `Some(None)` is the bridge itself.
     pub(super) fn fdb(&self, bridge: DevId, mac: MacAddr) -> Option<Option<DevId>> {
         self.fdb.get(&(bridge, mac)).copied()
+    }
+
+    /// Whether an address stays at its port, wherever it is seen.
+    pub(super) fn is_sticky(&self, bridge: DevId, mac: MacAddr) -> bool {
+        self.sticky.contains(&(bridge, mac))
     }
 
     pub(super) fn by_ifindex(&self, ifindex: u32) -> Option<DevId> {

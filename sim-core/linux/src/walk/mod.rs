@@ -93,6 +93,8 @@ struct Bridged {
     phys_in: DevId,
     /// It was addressed to another host.
     other_host: bool,
+    /// The MTU of the route that it has within the bridge: the bridge's own (`fake_mtu`), or that of the route that DNAT led to.
+    mtu: u32,
 }
 
 /// Where a packet is.
@@ -268,6 +270,8 @@ pub fn walk<S: Sink>(
     let mut last = 0;
     let mut due: Vec<Due> = Vec::new();
     let mut queue: VecDeque<Due> = VecDeque::new();
+    // The kernel's backlog: what is received within the namespace while something else is worked on.
+    let mut received: VecDeque<Due> = VecDeque::new();
     loop {
         let number = walked.number;
         match fly(&mut cx, &mut walked, &mut visits) {
@@ -278,13 +282,16 @@ pub fn walk<S: Sink>(
                 }
                 queue.extend(cx.made.drain(..).map(|made| Due::Made(number, Box::new(made))));
             }
-            Flown::Queues => queue.push_back(Due::Rest(Box::new(walked))),
+            Flown::Queues => {
+                queue.extend(cx.made.drain(..).map(|made| Due::Made(number, Box::new(made))));
+                received.push_back(Due::Rest(Box::new(walked)));
+            }
             Flown::Waits => {
                 due.push(Due::Rest(Box::new(walked)));
                 due.extend(cx.made.drain(..).rev().map(|made| Due::Made(number, Box::new(made))));
             }
         }
-        walked = match due.pop().or_else(|| queue.pop_front()) {
+        walked = match due.pop().or_else(|| queue.pop_front()).or_else(|| received.pop_front()) {
             None => return first,
             Some(Due::Rest(rest)) => {
                 cx.choice.resume(rest.number);

@@ -183,7 +183,12 @@ fn neighbour<S: Sink>(
 }
 
 /// A piece goes out. A device that does not send frames away takes pieces as packets of their own.
-fn piece_out<S: Sink>(cx: &mut Cx<'_, S>, flight: &Flight, dev: DevId, piece: Packet) -> Option<Next> {
+pub(super) fn piece_out<S: Sink>(
+    cx: &mut Cx<'_, S>,
+    flight: &Flight,
+    dev: DevId,
+    piece: Packet,
+) -> Option<Next> {
     match sends_away(cx, dev) {
         Sends::Away => {
             cx.sink.step(&flight.skb, Step::Xmit { dev });
@@ -217,8 +222,9 @@ pub(super) fn resolve<S: Sink>(
     // An entry that an administrator made is not overwritten (`__neigh_update`).
     let fixed = entry.is_some_and(|entry| matches!(entry.state, NudState::Permanent | NudState::NoArp));
     let heard = cx.state.stack.heard.get(&(dev, addr)).filter(|_| !fixed);
-    // Whom nobody can ask does not answer.
-    let silent = cx.ns.config.devices.get(dev.index()).is_some_and(|device| !device.carrier || device.no_arp);
+    // Whom nobody can ask does not answer, nor does one whose answer nobody hears: what a bridge port receives is the bridge's.
+    let silent = cx.ns.config.devices.get(dev.index()).is_some_and(|device| !device.carrier || device.no_arp)
+        || cx.ns.links.bridge_of(dev).is_some();
     let (result, mac) = match entry {
         _ if let Some(mac) = heard.and_then(|heard| heard.mac) => (NeighResult::Known(mac), mac),
         Some(entry) => match (entry.state, entry.mac) {
@@ -335,7 +341,8 @@ pub(super) fn transmit<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: De
                 flight.skb.dst = None;
                 flight.skb.sk = None;
                 flight.bridged = None;
-                Next::Go(Stage::Receive)
+                // `netif_rx`.
+                Next::Later(Stage::Receive)
             }
         },
     }

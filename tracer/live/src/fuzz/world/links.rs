@@ -38,6 +38,7 @@ fn bridge(rng: &mut Rng, config: &mut NetNsConfig) {
         config.sysctls.insert("net.bridge.bridge-nf-call-iptables".to_owned(), "1".to_owned());
     }
     let entry = |dev: &str, mac| FdbEntry {
+        sticky: false,
         mac,
         dev: dev.to_owned(),
         vlan: None,
