@@ -9,6 +9,7 @@ use crate::conntrack::tuple::CtTuple;
 use crate::hook::Hook;
 use crate::ids::{ChainId, CtId, DevId, RouteId, RoutingRuleId, RuleId};
 use crate::iptables::ast::Policy;
+use crate::netfilter::NearMiss;
 use crate::reason::{Because, DropCode, End};
 use crate::skb::{CtInfo, MadeBy, Skb};
 
@@ -328,6 +329,13 @@ pub enum Assumption {
     Default(crate::config::MissingState),
     /// A choice that the kernel makes at random was made by the walk's choice source.
     Choice(&'static str),
+    /// What a rule remembers (`limit`, `hashlimit`, `recent`) is as if it had just been loaded, but for the packets of this run.
+    AsLoaded {
+        /// The rule.
+        rule: RuleId,
+        /// The match.
+        what: &'static str,
+    },
     /// The time of day, which a timestamp reply tells, was made by the walk's choice source.
     TimeOfDay,
 }
@@ -358,6 +366,9 @@ pub trait Sink {
     fn step_at(&mut self, _place: usize, skb: &Skb, step: Step) {
         self.step(skb, step);
     }
+
+    /// A rule that would have accepted the packet which is dropped next, but for one test.
+    fn near_miss(&mut self, _near: &NearMiss) {}
 
     /// A frame left by a device.
     fn frame(&mut self, dev: DevId, packet: &Packet);
@@ -449,6 +460,8 @@ pub struct PacketTrace {
     pub mark: u32,
     /// Conntrack at the end.
     pub ct: crate::skb::SkbCt,
+    /// Of a packet that a chain dropped: the rule that would have accepted it but for one test, if there was one.
+    pub nearest: Option<NearMiss>,
 }
 
 impl PacketTrace {
@@ -495,6 +508,7 @@ impl Sink for Recorder {
             end: None,
             mark: skb.mark,
             ct: skb.ct,
+            nearest: None,
         });
     }
 
@@ -512,6 +526,13 @@ impl Sink for Recorder {
     }
 
     fn step_at(&mut self, place: usize, skb: &Skb, step: Step) {
+        // A chain that is entered twice tells this twice.
+        if matches!(step, Step::Assumed(Assumption::AsLoaded { .. }))
+            && let Some(packet) = self.current()
+            && packet.steps.iter().any(|recorded| recorded.step == step)
+        {
+            return;
+        }
         self.told += 1;
         let place_of_all = self.told;
         if let Some(packet) = self.current() {
@@ -528,6 +549,12 @@ impl Sink for Recorder {
             packet.steps.insert(at, RecordedStep { step, mark: skb.mark, mss, place });
             packet.mark = skb.mark;
             packet.ct = skb.ct;
+        }
+    }
+
+    fn near_miss(&mut self, near: &NearMiss) {
+        if let Some(current) = self.current() {
+            current.nearest = Some(*near);
         }
     }
 

@@ -266,6 +266,7 @@ fn read(source: &Source, packets: &Packets, said: &mut Vec<Remark>) -> anyhow::R
         name: source.bundle.join(" "),
         node: place.node,
         config: place.config,
+        peers: place.peers,
         remarks: place.remarks.into_iter().chain(defaults).chain(std::mem::take(said)).collect(),
         sends: sends.into_iter().map(|(send, _)| send).collect(),
         seed: packets.seed,

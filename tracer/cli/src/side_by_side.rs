@@ -10,8 +10,47 @@ use pktwalk_scenario::event::{FrameOut, PacketRun, ScenarioEvent};
 
 use crate::exit::Exit;
 
+/// One backend's runs.
+pub struct Side {
+    /// Side by side, the verdict at the end.
+    pub text: String,
+    /// The verdict in one line.
+    pub verdict: String,
+    /// What they come to.
+    pub exit: Exit,
+}
+
+/// The word of a verdict.
+fn word(agreement: Agreement) -> &'static str {
+    match agreement {
+        Agreement::Agree => "AGREE",
+        Agreement::Unknown => "UNKNOWN",
+        Agreement::Unconfirmed => "NOT CONFIRMED",
+        Agreement::Differ => "DIFFER",
+    }
+}
+
+/// The verdict on several backends' runs in one line: the word of the one that matters most, then all of them.
+pub fn overall(confirmations: &[Confirmation]) -> String {
+    let rank = |agreement| match agreement {
+        Agreement::Agree => 0,
+        Agreement::Unknown => 1,
+        Agreement::Unconfirmed => 2,
+        Agreement::Differ => 3,
+    };
+    let worst = confirmations.iter().map(Confirmation::agreement).max_by_key(|agreement| rank(*agreement));
+    let each: Vec<String> = confirmations
+        .iter()
+        .map(|confirmation| {
+            let on = confirmation.backend.map_or("as given".to_owned(), |backend| format!("on {backend}"));
+            format!("{on} {}", word(confirmation.agreement()))
+        })
+        .collect();
+    format!("{}  rules {}", worst.map_or("", word), each.join(", "))
+}
+
 /// One backend's runs in text, and what they come to.
-pub fn side_by_side(confirmation: &Confirmation) -> (String, Exit) {
+pub fn side_by_side(confirmation: &Confirmation) -> Side {
     let mut text = String::new();
     let on =
         confirmation.backend.map_or("rules as given".to_owned(), |backend| format!("rules on {backend}"));
@@ -73,13 +112,16 @@ pub fn side_by_side(confirmation: &Confirmation) -> (String, Exit) {
     }
     let packets = confirmation.model.run.sends.len();
     let so_far = format!("{}, {}", count(packets, "packet"), count(events, "event"));
-    let exit = match confirmation.agreement() {
-        Agreement::Agree => {
-            let _ = writeln!(text, "\nAGREE  {so_far}, {on}, kernel {release}");
-            Exit::Ok
-        }
+    let agreement = confirmation.agreement();
+    let counted = match agreement {
+        Agreement::Differ => count(confirmation.differences.len(), "difference"),
+        _ => so_far,
+    };
+    let verdict = format!("{}  {counted}, {on}, kernel {release}", word(agreement));
+    let _ = writeln!(text, "\n{verdict}");
+    let exit = match agreement {
+        Agreement::Agree => Exit::Ok,
         Agreement::Unknown => {
-            let _ = writeln!(text, "\nUNKNOWN  {so_far}, {on}, kernel {release}");
             let _ = writeln!(
                 text,
                 "as far as the model knows they agree, but it does not know what becomes of a packet: see pktwalk trace"
@@ -87,7 +129,6 @@ pub fn side_by_side(confirmation: &Confirmation) -> (String, Exit) {
             Exit::Unknown
         }
         Agreement::Unconfirmed => {
-            let _ = writeln!(text, "\nNOT CONFIRMED  {so_far}, {on}, kernel {release}");
             let _ = match confirmation.unlike {
                 Some(first) => {
                     writeln!(text, "from {} on nothing is judged: see above", called(confirmation, first))
@@ -100,8 +141,6 @@ pub fn side_by_side(confirmation: &Confirmation) -> (String, Exit) {
             Exit::Unknown
         }
         Agreement::Differ => {
-            let differences = count(confirmation.differences.len(), "difference");
-            let _ = writeln!(text, "\nDIFFER  {differences}, {on}, kernel {release}");
             if let Some(first) = confirmation.differences.first() {
                 let _ = writeln!(text, "first (model | kernel): {first}");
             }
@@ -113,7 +152,7 @@ pub fn side_by_side(confirmation: &Confirmation) -> (String, Exit) {
             }
         }
     };
-    (text, exit)
+    Side { text, verdict, exit }
 }
 
 /// The packet at this position, by its number in a capture if it is of one.

@@ -1,5 +1,10 @@
 //! `pktwalk trace`.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use pktwalk_linux::reason::End;
+use pktwalk_report::fold;
 use pktwalk_report::json::{OutcomeEntry, document};
 use pktwalk_report::text::{Detail, TextOptions, render};
 use pktwalk_report::{Names, Remark, SendRecord};
@@ -32,13 +37,54 @@ pub fn walk(out: &Out, case: &Case, detail: Level, format: Format) -> anyhow::Re
         out.remarks(&compiled.remarks);
     }
     let mut exit = Exit::Ok;
+    let (mut packets, mut replies) = (Tally::default(), Tally::default());
     let walked = ModelEngine::new().walk_each(case, &compiled, |walked| {
         exit = exit.worse(exit_of(&walked.record));
+        packets.add(walked.record.request.end());
+        replies.add(walked.record.reply.as_ref().and_then(|reply| reply.end()));
         printer.print(&walked.record, &compiled.remarks)
     });
+    if walked.is_ok() && printer.several && format == Format::Text {
+        if detail != Level::Minimal {
+            out.text("\n")?;
+        }
+        out.text(&fold(
+            &format!("{}{}", packets.line("packet", "packets"), replies.line("reply", "replies")),
+            out.width(),
+        ))?;
+    }
     // What was printed before something went wrong stands before what is said of it.
     out.flush()?;
     walked.map(|()| exit)
+}
+
+/// How many packets ended how.
+#[derive(Default)]
+struct Tally {
+    ends: BTreeMap<(&'static str, &'static str), usize>,
+}
+
+impl Tally {
+    fn add(&mut self, end: Option<&End>) {
+        if let Some(end) = end {
+            *self.ends.entry((end.disposition.name(), end.code().unwrap_or(""))).or_default() += 1;
+        }
+    }
+
+    /// `3 packets: 2 FORWARDED, 1 DROPPED RULE_DROP`, and nothing where there were none.
+    fn line(&self, one: &str, more: &str) -> String {
+        let all: usize = self.ends.values().sum();
+        if all == 0 {
+            return String::new();
+        }
+        let mut ends: Vec<_> = self.ends.iter().collect();
+        ends.sort_by_key(|(_, count)| Reverse(**count));
+        let each: Vec<String> = ends
+            .into_iter()
+            .map(|((disposition, code), count)| format!("{count} {disposition} {code}").trim_end().to_owned())
+            .collect();
+        format!("{all} {}: {}\n", if all == 1 { one } else { more }, each.join(", "))
+    }
 }
 
 /// A reply that does not arrive is a connection that does not work.

@@ -12,7 +12,7 @@ use crate::exit::Exit;
 use crate::input;
 use crate::kernel::Kernel;
 use crate::output::Out;
-use crate::side_by_side::side_by_side;
+use crate::side_by_side::{Side, overall, side_by_side};
 
 /// A reply that `trace` delivers to the process that sent the packet is one that nobody waits for here.
 const RAW: &str = "packets made here are sent by raw sockets there: their replies find no socket (NO_SOCKET), which pktwalk trace delivers to the sender\n\n";
@@ -27,9 +27,6 @@ pub fn run(out: &Out, args: &Verify) -> anyhow::Result<Exit> {
         None => input::case(out, &args.source, &args.packets)?,
     };
     out.remarks(&case.remarks);
-    if case.replies && case.sends.iter().any(|send| matches!(send.entry, Entry::Local(_))) {
-        out.text(&fold(RAW, out.width()))?;
-    }
     let backends = match args.backend {
         BackendArg::Bundle => Backends::AsGiven,
         BackendArg::Legacy => Backends::One(Backend::Legacy),
@@ -44,24 +41,38 @@ pub fn run(out: &Out, args: &Verify) -> anyhow::Result<Exit> {
     let mut kernel = Kernel::new();
     let mut exit = Exit::Ok;
     let mut failed = None;
-    let mut told = false;
+    let mut confirmations = Vec::new();
     for part in parts {
-        let confirmations = match confirm(&case, part, &mut |case: &_| kernel.judge(case)) {
-            Ok(confirmations) => confirmations,
+        match confirm(&case, part, &mut |case: &_| kernel.judge(case)) {
+            Ok(some) => confirmations.extend(some),
             Err(error) => {
                 failed.get_or_insert(error);
-                continue;
             }
-        };
-        for confirmation in &confirmations {
-            if told {
-                out.text("\n")?;
-            }
-            told = true;
-            let (text, one) = side_by_side(confirmation);
-            out.text(&fold(&text, out.width()))?;
-            exit = exit.worse(one);
         }
+    }
+    let sides: Vec<Side> = confirmations.iter().map(side_by_side).collect();
+    // First and last: of several runs the last one's is not that of all. What could not be run is said last, and nothing is said of all then.
+    let verdict = match sides.as_slice() {
+        _ if failed.is_some() => None,
+        [] => None,
+        [one] => Some(one.verdict.clone()),
+        _ => Some(overall(&confirmations)),
+    };
+    if let Some(verdict) = &verdict {
+        out.text(&fold(&format!("{verdict}\n\n"), out.width()))?;
+    }
+    if case.replies && case.sends.iter().any(|send| matches!(send.entry, Entry::Local(_))) {
+        out.text(&fold(RAW, out.width()))?;
+    }
+    for (at, side) in sides.iter().enumerate() {
+        if at > 0 {
+            out.text("\n")?;
+        }
+        out.text(&fold(&side.text, out.width()))?;
+        exit = exit.worse(side.exit);
+    }
+    if let Some(verdict) = verdict.filter(|_| sides.len() > 1) {
+        out.text(&fold(&format!("\n{verdict}\n"), out.width()))?;
     }
     // What could not be run is no agreement, whatever the other came to.
     failed.map_or(Ok(exit), |error| Err(error.into()))

@@ -197,3 +197,113 @@ fn names_with_blanks_are_printed_as_the_tool_prints_them() {
     let (_, text) = trace(&node, &["--at", "eth0", "-p", &udp(1)]);
     says(&text, "-m recent --set --name a b --mask 255.255.255.255 --rsource -j DROP");
 }
+
+#[test]
+fn the_rule_that_was_missed_by_one_test_is_named() {
+    let rules = "*nat\n:PREROUTING ACCEPT [0:0]\n\
+         -A PREROUTING -i eth0 -p tcp -m tcp --dport 443 -j DNAT --to-destination 198.51.100.10:8443\nCOMMIT\n\
+         *filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n:DMZ - [0:0]\n\
+         -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n-A FORWARD -o eth1 -j DMZ\n\
+         -A DMZ -d 198.51.100.10/32 -p tcp -m tcp --dport 443 -j ACCEPT\n\
+         -A DMZ -d 198.51.100.11/32 -p tcp -m tcp --dport 80 -j ACCEPT\nCOMMIT\n";
+    let node = router("words-nearest", 1400, &[("iptables-save", rules)]);
+    let packet = ["--at", "eth0", "-p", "tcp 192.0.2.9:9 > 192.0.2.1:443 flags=S"];
+    let (code, text) = trace(&node, &packet);
+    assert_eq!(code, 1, "{text}");
+    says(&text, "DROP, after 2 rules, through DMZ iptables-save:7");
+    says(
+        &text,
+        "nearest -A DMZ -d 198.51.100.10/32 -p tcp -m tcp --dport 443 -j ACCEPT iptables-save:12 \
+         failed on --dport 443 alone (the packet has 8443; 443 before NAT)",
+    );
+    let (_, text) = common::trace(&node, &[&packet[..], &["-o", "jsonl"]].concat());
+    let document: Value = serde_json::from_str(text.lines().next().expect("a line")).expect("JSON");
+    let nearest = &document["nearest"];
+    assert_eq!(
+        (&nearest["chain"], &nearest["rule"], &nearest["failed"]),
+        (&"DMZ".into(), &1.into(), &"--dport 443".into())
+    );
+    assert_eq!((&nearest["has"], &nearest["had"]), (&"8443".into(), &"443".into()));
+    // Absent where there is none.
+    let packet = ["--at", "eth0", "-o", "jsonl", "-p", "tcp 192.0.2.9:9 > 198.51.100.12:8081 flags=S"];
+    let (_, text) = common::trace(&node, &packet);
+    assert!(text.contains("CHAIN_POLICY") && !text.contains("nearest"), "{text}");
+}
+
+#[test]
+fn a_return_that_saved_the_packet_is_shown() {
+    let rules = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:POLICY - [0:0]\n\
+         -A FORWARD -j POLICY\n-A POLICY -p udp -m udp --dport 5 -j RETURN\n-A POLICY -j DROP\nCOMMIT\n";
+    let node = router("words-saved", 1400, &[("iptables-save", rules)]);
+    let (code, text) = trace(&node, &["--at", "eth0", "--no-reply", "-p", &udp(5)]);
+    assert_eq!(code, 0, "{text}");
+    says(&text, "1 -j POLICY iptables-save:6 1 -p udp -m udp --dport 5 -j RETURN iptables-save:7");
+    says(&text, "changed nothing and are not shown; --detail full shows all)");
+}
+
+#[test]
+fn a_socket_that_listens_elsewhere_is_named() {
+    let ss = "tcp LISTEN 0 128 127.0.0.1:2222 0.0.0.0:*\ntcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:*\n";
+    let node = router("words-elsewhere", 1400, &[("ss", ss)]);
+    let (code, text) = trace(&node, &["--at", "eth0", "-p", "tcp 192.0.2.9:9 > 192.0.2.1:2222 flags=S"]);
+    assert_eq!(code, 1, "{text}");
+    says(&text, "nothing listens on tcp 192.0.2.1:2222; a socket listens at 127.0.0.1:2222 only");
+    let (_, text) = trace(&node, &["--at", "eth0", "-p", "tcp 192.0.2.9:9 > 192.0.2.1:2223 flags=S"]);
+    assert!(text.contains("nothing listens on") && !text.contains("only"), "{text}");
+}
+
+#[test]
+fn several_packets_are_counted_at_the_end() {
+    let node = node("tally");
+    let packets = [udp(5), udp(7), udp(100), udp(5)];
+    let mut args = vec!["--at", "eth0"];
+    for packet in &packets {
+        args.extend(["-p", packet]);
+    }
+    let (_, text) = trace(&node, &args);
+    let tally = "4 packets: 2 DROPPED RULE_DROP, 1 DROPPED CHAIN_POLICY, 1 FORWARDED 1 reply: 1 ";
+    says(&text, tally);
+    let (_, text) = trace(&node, &["--at", "eth0", "-p", &udp(5)]);
+    assert!(!text.contains("1 packet"), "{text}");
+}
+
+#[test]
+fn what_a_rule_remembers_is_said_to_be_assumed() {
+    let rules = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n\
+         -A FORWARD -p udp -m limit --limit 1/sec -j ACCEPT\nCOMMIT\n";
+    let node = router("words-as-loaded", 1400, &[("iptables-save", rules)]);
+    let (code, text) = trace(&node, &["--at", "eth0", "--no-reply", "-p", &udp(5)]);
+    assert_eq!(code, 0, "{text}");
+    says(
+        &text,
+        "assumed: -m limit of FORWARD rule 1 has seen no packets before this run \
+         otherwise: the rule may match or not, by what came before",
+    );
+}
+
+#[test]
+fn a_wire_into_another_namespace_of_the_bundle_says_where_it_goes_on() {
+    let link = |name: &str, index: u32, peer: u32| {
+        format!(
+            r#"[{{"ifindex":{index},"link_index":{peer},"ifname":"{name}","flags":["BROADCAST","UP","LOWER_UP"],"mtu":1500,"link_type":"ether","address":"02:00:00:00:02:0{peer}","link_netnsid":0,"linkinfo":{{"info_kind":"veth"}}}}]"#
+        )
+    };
+    let addr = |name: &str, index: u32, local: &str| {
+        format!(
+            r#"[{{"ifindex":{index},"ifname":"{name}","flags":["UP"],"addr_info":[{{"family":"inet","local":"{local}","prefixlen":24,"scope":"global"}}]}}]"#
+        )
+    };
+    let node = router("words-wire", 1400, &[]);
+    std::fs::write(node.join("ip-link.json"), link("veth7", 7, 2)).expect("file");
+    std::fs::write(node.join("ip-addr.json"), addr("veth7", 7, "10.9.0.1")).expect("file");
+    for (netns, peer) in [("web", 7), ("db", 8)] {
+        let folder = node.join("netns").join(netns);
+        std::fs::create_dir_all(&folder).expect("folder");
+        std::fs::write(folder.join("ip-link.json"), link("eth0", 2, peer)).expect("file");
+        std::fs::write(folder.join("ip-addr.json"), addr("eth0", 2, "10.9.0.2")).expect("file");
+    }
+    let (_, text) = trace(&node, &["--from-local", "--no-reply", "-p", "udp 10.9.0.1:1 > 10.9.0.2:2"]);
+    says(&text, "sent by veth7 goes on in namespace web, device eth0: walk it with --at web:eth0");
+    let (_, text) = trace(&node, &["--from-local", "web", "--no-reply", "-p", "udp 10.9.0.2:1 > 10.9.0.1:2"]);
+    says(&text, "goes on in the node's own namespace, device veth7: walk it with --at veth7");
+}

@@ -69,6 +69,17 @@ pub fn assumed(assumption: Assumption, names: &dyn Names) -> Assumed {
             format!("the kernel's random choice of {what}"),
             "--seed N for another one".to_owned(),
         ),
+        Assumption::AsLoaded { rule, what } => {
+            let rule = names.rule(rule);
+            make(
+                "as-loaded",
+                format!(
+                    "-m {what} of {} rule {} has seen no packets before this run",
+                    rule.chain.chain, rule.position
+                ),
+                "the rule may match or not, by what came before".to_owned(),
+            )
+        }
         Assumption::TimeOfDay => make(
             "time-of-day",
             "the time of day, which a timestamp reply tells".to_owned(),

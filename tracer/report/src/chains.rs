@@ -9,7 +9,6 @@ use pktwalk_linux::iptables::ast::Policy;
 use pktwalk_linux::trace::{Assumption, CtResult, NeighResult, PacketTrace, RouteCause, RuleVerdict, Step};
 
 use crate::names::Names;
-use crate::sentence::returned_before;
 
 /// Where a step stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,19 +72,6 @@ pub(crate) fn places(packet: &PacketTrace, names: &dyn Names) -> Vec<Place> {
         let depth = if chain.is_some() { stack.len().saturating_sub(1) } else { 0 };
         let shown = interesting(step) || alters(step, names);
         places.push(Place { hook, chain, depth, shown });
-        // A RETURN that leads to a policy which drops has decided.
-        if let Step::ChainPolicy { chain: id, policy: Policy::Drop, .. } = *step
-            && returned_before(packet, index, id, names).is_some()
-        {
-            let enter = packet.steps[..index]
-                .iter()
-                .rposition(|recorded| matches!(recorded.step, Step::ChainEnter { chain, .. } if chain == id));
-            for at in [Some(index - 1), enter].into_iter().flatten() {
-                if let Some(place) = places.get_mut(at) {
-                    place.shown = true;
-                }
-            }
-        }
         if shown && chain.is_some() {
             for entered in stack.iter().flat_map(|frame| &frame.entered_by) {
                 if let Some(place) = places.get_mut(*entered) {
@@ -176,7 +162,11 @@ fn interesting(step: &Step) -> bool {
             mark_before != mark
                 || matches!(
                     verdict,
-                    RuleVerdict::Accept | RuleVerdict::Drop | RuleVerdict::Stolen | RuleVerdict::Unknown
+                    RuleVerdict::Accept
+                        | RuleVerdict::Drop
+                        | RuleVerdict::Return
+                        | RuleVerdict::Stolen
+                        | RuleVerdict::Unknown
                 )
         }
         Step::CtMark { old, new } => old != new,

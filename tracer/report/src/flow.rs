@@ -276,7 +276,7 @@ pub fn tuple_line(tuple: &CtTuple) -> String {
     }
 }
 
-fn tcp_flags(flags: u8) -> String {
+pub(crate) fn tcp_flags(flags: u8) -> String {
     const NAMES: [(u8, &str); 8] = [
         (0x02, "SYN"),
         (0x01, "FIN"),

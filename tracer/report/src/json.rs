@@ -1,8 +1,8 @@
 //! The JSON report, schema `pktwalk.trace/1`. `docs/schema/pktwalk.trace-1.json` describes it; scripts depend on it: fields may be added, none is
 //! renamed, removed or given another meaning.
 //!
-//! Addresses are dotted, ports and marks are numbers, bytes are lower-case hexadecimal. What does not apply is `null`, not absent, but for the
-//! fields of a step, which depend on its `kind`.
+//! Addresses are dotted, ports and marks are numbers, bytes are lower-case hexadecimal. What does not apply is `null`, not absent, but for
+//! `nearest` and the fields of a step, which depend on its `kind`.
 
 use std::net::Ipv4Addr;
 
@@ -18,6 +18,7 @@ use crate::assume::{Assumed, assumed};
 use crate::flow::{packet_full, tuple_line};
 use crate::json_step::{JsonStep, hook_name, json_step};
 use crate::names::Names;
+use crate::nearest::near;
 use crate::record::{Connection, Remark, SendRecord, WalkRecord};
 use crate::sentence::sentence;
 use crate::steps::made_by_key;
@@ -81,6 +82,9 @@ pub struct Walk {
     pub frames: Vec<Frame>,
     /// Its connection at the end; null if it has none.
     pub ct: Option<Ct>,
+    /// Of a packet that a chain dropped: the rule that would have accepted it but for one test; absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nearest: Option<Nearest>,
     /// Visits of namespaces, in order.
     pub hops: Vec<JsonHop>,
     /// Packets that were made because of this one.
@@ -102,6 +106,44 @@ pub struct Place {
     pub chain: Option<String>,
     /// 1-based position of the rule in its chain; null for a policy.
     pub rule: Option<u32>,
+}
+
+/// A rule that would have accepted a packet but for one test.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Nearest {
+    /// iptables table.
+    pub table: &'static str,
+    /// Chain.
+    pub chain: String,
+    /// 1-based position of the rule in its chain.
+    pub rule: u32,
+    /// What stands after `-A CHAIN `, as iptables-save prints it.
+    pub spec: String,
+    /// Where it was read.
+    pub source: Option<String>,
+    /// The test that failed, as written.
+    pub failed: String,
+    /// What the packet has there; null if that is not one value.
+    pub has: Option<String>,
+    /// What it had there before it was translated; null if that is the same.
+    pub had: Option<String>,
+    /// How many other rules were missed by one test too, and are as near.
+    pub others: u32,
+}
+
+fn nearest(packet: &PacketTrace, names: &dyn Names) -> Option<Nearest> {
+    let near = near(packet, names)?;
+    Some(Nearest {
+        table: near.rule.chain.table.name(),
+        chain: near.rule.chain.chain,
+        rule: near.rule.position,
+        spec: near.rule.spec,
+        source: near.rule.location.map(|location| location.to_string()),
+        failed: near.test,
+        has: near.has,
+        had: near.had,
+        others: near.others,
+    })
 }
 
 /// A packet.
@@ -254,6 +296,7 @@ fn walk(record: &WalkRecord, position: usize, names: &dyn Names) -> Walk {
         out: frames.first().cloned(),
         frames,
         ct: ct(packet.ct, record),
+        nearest: nearest(packet, names),
         hops: vec![JsonHop {
             node: names.node().to_owned(),
             netns: names.netns().to_owned(),
@@ -285,6 +328,7 @@ fn nothing(names: &dyn Names) -> Walk {
         out: None,
         frames: Vec::new(),
         ct: None,
+        nearest: None,
         hops: Vec::new(),
         children: Vec::new(),
     }

@@ -10,6 +10,7 @@ pub mod json;
 mod json_step;
 mod layout;
 pub mod names;
+mod nearest;
 pub mod netns_names;
 pub mod record;
 mod sentence;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use pktwalk_linux::hook::{Backend, TableName};
 use pktwalk_linux::ids::{ChainId, DevId, RouteId, RoutingRuleId, RuleId, SetId};
+use pktwalk_linux::netfilter::RuleTest;
 
 /// A place in an input file.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -81,6 +82,12 @@ pub trait Names {
     fn rule(&self, rule: RuleId) -> RuleName;
     /// The match at this 0-based position of a rule, such as `-m time --timestart 08:00:00`.
     fn rule_match(&self, rule: RuleId, position: u16) -> String;
+    /// One test of a rule as written, such as `--dport 80` or `-m mark --mark 0x1`.
+    fn rule_test(&self, rule: RuleId, test: RuleTest) -> String;
+    /// Where sockets of this protocol and port listen that do not take just any packet for them, such as `127.0.0.1:80`.
+    fn listens_at(&self, protocol: u8, port: u16) -> Vec<String>;
+    /// Where a frame that leaves by this device is received, as `--at` takes it, if that namespace is in the bundle.
+    fn goes_on_at(&self, dev: DevId) -> Option<String>;
     /// The first set that the rule asks for and that is not there.
     fn missing_set(&self, rule: RuleId) -> Option<String>;
     /// Route.

@@ -1,5 +1,6 @@
 //! [`NetNsNames`]: the names of a compiled namespace, in the words of the tools that print them.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -9,7 +10,8 @@ use pktwalk_linux::fib::{TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN, scope};
 use pktwalk_linux::hook::{Backend, Family, TableName};
 use pktwalk_linux::ids::{ChainId, DevId, RouteId, RoutingRuleId, RuleId, SetId, SourceLine};
 use pktwalk_linux::iptables;
-use pktwalk_linux::iptables::ast::{Match, Target};
+use pktwalk_linux::iptables::ast::{IpMatch, Match, Target, TcpMatch, UdpMatch};
+use pktwalk_linux::netfilter::RuleTest;
 use pktwalk_linux::netns::NetNs;
 
 use crate::flow::protocol;
@@ -20,12 +22,19 @@ use crate::names::{ChainName, Described, Location, Names, RuleName};
 pub struct NetNsNames<'a> {
     ns: &'a NetNs,
     node: String,
+    peers: BTreeMap<String, String>,
 }
 
 impl<'a> NetNsNames<'a> {
     /// Names of `ns`, which belongs to the node of this name (empty: there is only one, without a name).
     pub fn new(ns: &'a NetNs, node: impl Into<String>) -> NetNsNames<'a> {
-        NetNsNames { ns, node: node.into() }
+        NetNsNames { ns, node: node.into(), peers: BTreeMap::new() }
+    }
+
+    /// With where frames are received that leave by these devices: device by device, as `--at` takes it.
+    #[must_use]
+    pub fn with_peers(self, peers: &BTreeMap<String, String>) -> NetNsNames<'a> {
+        NetNsNames { peers: peers.clone(), ..self }
     }
 
     fn location(&self, source: SourceLine) -> Option<Location> {
@@ -97,6 +106,76 @@ impl Names for NetNsNames<'_> {
         written
             .and_then(|rule| rule.matches.get(usize::from(position)))
             .map_or_else(|| "an address or a device".to_owned(), |m| iptables::print_match(m, Family::V4))
+    }
+
+    fn rule_test(&self, rule: RuleId, test: RuleTest) -> String {
+        let Some(written) = self.ns.netfilter.rule_ast(&self.ns.config, rule) else { return String::new() };
+        let ip = IpMatch {
+            src: written.ip.src.filter(|_| test == RuleTest::Src),
+            dst: written.ip.dst.filter(|_| test == RuleTest::Dst),
+            in_dev: written.ip.in_dev.clone().filter(|_| test == RuleTest::InDev),
+            out_dev: written.ip.out_dev.clone().filter(|_| test == RuleTest::OutDev),
+            protocol: written.ip.protocol.filter(|_| test == RuleTest::Protocol),
+            fragment: None,
+        };
+        let (position, keep) = match test {
+            RuleTest::SrcPort(position) => (position, [true, false, false]),
+            RuleTest::DstPort(position) => (position, [false, true, false]),
+            RuleTest::TcpFlags(position) => (position, [false, false, true]),
+            RuleTest::Match(position) => return self.rule_match(rule, position),
+            RuleTest::Src | RuleTest::Dst | RuleTest::InDev | RuleTest::OutDev | RuleTest::Protocol => {
+                let alone = iptables::ast::Rule {
+                    ip,
+                    matches: Vec::new(),
+                    target: Target::None,
+                    counters: None,
+                    source: SourceLine::default(),
+                };
+                return iptables::print_rule(&alone, Family::V4).trim().to_owned();
+            }
+        };
+        let [sport, dport, flags] = keep;
+        let part = match written.matches.get(usize::from(position)) {
+            Some(Match::Tcp(tcp)) => Match::Tcp(TcpMatch {
+                sport: tcp.sport.filter(|_| sport),
+                dport: tcp.dport.filter(|_| dport),
+                flags: tcp.flags.filter(|_| flags),
+                option: None,
+            }),
+            Some(Match::Udp(udp)) => Match::Udp(UdpMatch {
+                sport: udp.sport.filter(|_| sport),
+                dport: udp.dport.filter(|_| dport),
+            }),
+            _ => return self.rule_match(rule, position),
+        };
+        // Without `-m tcp`.
+        let text = iptables::print_match(&part, Family::V4);
+        text.splitn(3, ' ').nth(2).unwrap_or(&text).to_owned()
+    }
+
+    fn listens_at(&self, protocol: u8, port: u16) -> Vec<String> {
+        let sockets = self.ns.config.sockets.iter().flatten();
+        let here = sockets.filter(|socket| {
+            (socket.protocol, socket.port) == (protocol, port)
+                && socket.remote.is_none()
+                && (socket.listening || protocol != 6)
+        });
+        let mut places: Vec<String> = here
+            .map(|socket| {
+                let dev = socket.dev.as_ref().map(|dev| format!("%{dev}")).unwrap_or_default();
+                match socket.local {
+                    IpAddr::V4(addr) => format!("{addr}{dev}:{port}"),
+                    IpAddr::V6(addr) => format!("[{addr}]{dev}:{port}"),
+                }
+            })
+            .collect();
+        places.sort();
+        places.dedup();
+        places
+    }
+
+    fn goes_on_at(&self, dev: DevId) -> Option<String> {
+        self.peers.get(&self.device(dev)).cloned()
     }
 
     fn missing_set(&self, rule: RuleId) -> Option<String> {

@@ -9,7 +9,7 @@ use pktwalk_linux::reason::{Because, Disposition, DropCode, End, Locus};
 use pktwalk_linux::trace::{PacketTrace, RouteResult, RuleVerdict, Step};
 use pktwalk_packet::{EtherType, Packet};
 
-use crate::flow::{Flow, endpoint, packet_line, protocol};
+use crate::flow::{Flow, L4, endpoint, packet_line, protocol};
 use crate::names::{Names, RuleName};
 
 /// The stable code of an end; empty for packets that arrived.
@@ -49,7 +49,7 @@ pub(crate) fn returned(packet: &PacketTrace, chain: ChainId, names: &dyn Names) 
 }
 
 /// As [`returned`], of the policy at this step.
-pub(crate) fn returned_before(
+fn returned_before(
     packet: &PacketTrace,
     policy: usize,
     chain: ChainId,
@@ -421,7 +421,17 @@ fn freed(code: DropCode, end: &End, packet: &PacketTrace, names: &dyn Names) -> 
         DropCode::NoSocket => {
             let to = flow.as_ref().map(Flow::to).unwrap_or_default();
             let number = flow.as_ref().map_or(0, |f| f.protocol);
-            format!("nothing listens on {} {to}", protocol(number))
+            let port = match flow.as_ref().map(|flow| &flow.l4) {
+                Some(L4::Tcp { dport, .. } | L4::Ports { dport, .. }) => *dport,
+                _ => 0,
+            };
+            let places = names.listens_at(number, port);
+            let elsewhere = match places.as_slice() {
+                [] => String::new(),
+                [one] => format!("; a socket listens at {one} only"),
+                [first @ .., last] => format!("; sockets listen at {} and {last} only", first.join(", ")),
+            };
+            format!("nothing listens on {} {to}{elsewhere}", protocol(number))
         }
         DropCode::NoProtocol => {
             format!("nothing here handles IP protocol {}", flow.as_ref().map_or(0, |f| f.protocol))

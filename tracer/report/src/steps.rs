@@ -194,12 +194,22 @@ pub(crate) fn words(
         }
         Step::Xmit { dev } => {
             let name = names.device(dev);
-            match frame_of(packet, index) {
+            let mut words = match frame_of(packet, index) {
                 Some(frame) if packet_line(frame) != packet_line(&packet.start) => {
                     Words::new(Tone::Plain, format!("sent by {name}: {}", packet_line(frame)))
                 }
                 _ => Words::new(Tone::Plain, format!("sent by {name}")),
-            }
+            };
+            words.change = names.goes_on_at(dev).map(|at| {
+                let (netns, dev) = at.rsplit_once(':').unwrap_or(("", &at));
+                let netns = if netns.is_empty() {
+                    "the node's own namespace".to_owned()
+                } else {
+                    format!("namespace {netns}")
+                };
+                format!("goes on in {netns}, device {dev}: walk it with --at {at}")
+            });
+            words
         }
         Step::Deliver { protocol: number, port, socket } => {
             let owner = socket.map(|s| names.socket(s)).filter(|s| !s.is_empty());

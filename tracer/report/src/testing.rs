@@ -4,6 +4,7 @@ use pktwalk_linux::conntrack::tuple::{CtL4, CtTuple};
 use pktwalk_linux::hook::{Backend, Hook, TableName};
 use pktwalk_linux::ids::{ChainId, CtId, DevId, RouteId, RoutingRuleId, RuleId, SetId};
 use pktwalk_linux::iptables::ast::Policy;
+use pktwalk_linux::netfilter::RuleTest;
 use pktwalk_linux::reason::{Disposition, DropCode, End, Locus};
 use pktwalk_linux::skb::{CtInfo, MadeBy, SkbCt};
 use pktwalk_linux::trace::{
@@ -94,6 +95,18 @@ impl Names for Table {
 
     fn rule_match(&self, _: RuleId, _: u16) -> String {
         "-m time --timestart 08:00:00".to_owned()
+    }
+
+    fn rule_test(&self, _: RuleId, _: RuleTest) -> String {
+        "--dport 443".to_owned()
+    }
+
+    fn listens_at(&self, _: u8, _: u16) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn goes_on_at(&self, _: DevId) -> Option<String> {
+        None
     }
 
     fn missing_set(&self, _: RuleId) -> Option<String> {
@@ -322,6 +335,7 @@ pub(crate) fn rejected_after_dnat(names: &Table) -> SendRecord {
         end: Some(End::plain(Disposition::Forwarded)),
         mark: 0,
         ct: SkbCt::Entry { id: connection, info: CtInfo::RelatedReply },
+        nearest: None,
     };
     let request = PacketTrace {
         parent: None,
@@ -335,6 +349,7 @@ pub(crate) fn rejected_after_dnat(names: &Table) -> SendRecord {
         end: Some(End::rejected(DropCode::RuleReject, reject)),
         mark: 0x10,
         ct: SkbCt::Entry { id: connection, info: CtInfo::New },
+        nearest: None,
     };
     let connections = [(
         connection,

@@ -5,15 +5,17 @@
 //! * full: every step, numbered.
 
 use pktwalk_linux::diag::Severity;
+use pktwalk_linux::ids::ChainId;
 use pktwalk_linux::reason::{Because, Disposition, Locus};
 use pktwalk_linux::skb::MadeBy;
-use pktwalk_linux::trace::{PacketTrace, RuleVerdict, Step};
+use pktwalk_linux::trace::{PacketTrace, RecordedStep, RuleVerdict, Step};
 
 use crate::assume::assumed;
 use crate::chains::{Place, places};
 use crate::flow::{Flow, packet_full, packet_line};
 use crate::layout::{Line, Paper, Tone};
 use crate::names::Names;
+use crate::nearest::near;
 use crate::record::{Remark, SendRecord, WalkRecord};
 use crate::sentence::{code, last_flow, place, returned, sentence};
 use crate::steps::{made_by, words};
@@ -131,6 +133,43 @@ impl Writer<'_> {
         if self.options.detail == Detail::Full { packet_full(packet) } else { packet_line(packet) }
     }
 
+    /// The chains that were entered on the way to a policy and left without a decision: `, through DMZ`.
+    fn through(&self, packet: &PacketTrace, base: ChainId) -> String {
+        /// More are only counted.
+        const NAMED: usize = 4;
+        let enter = |recorded: &RecordedStep| matches!(recorded.step, Step::ChainEnter { chain, .. } if chain == base);
+        let from = packet.steps.iter().rposition(enter).unwrap_or(0);
+        let mut through: Vec<ChainId> = Vec::new();
+        for recorded in packet.steps.iter().skip(from) {
+            if let Step::Rule { verdict: RuleVerdict::Jump(to) | RuleVerdict::Goto(to), .. } = recorded.step
+                && !through.contains(&to)
+            {
+                through.push(to);
+            }
+        }
+        match through.len() {
+            0 => String::new(),
+            1..=NAMED => {
+                let names: Vec<String> = through.iter().map(|chain| self.names.chain(*chain).chain).collect();
+                format!(", through {}", names.join(", "))
+            }
+            more => format!(", through {more} chains"),
+        }
+    }
+
+    /// The rule that would have accepted the packet but for one test.
+    fn nearest(&self, paper: &mut Paper, walk: &WalkRecord, position: usize, indent: usize) {
+        let Some(near) = walk.packets.get(position).and_then(|packet| near(packet, self.names)) else {
+            return;
+        };
+        let rule = format!("-A {} {}", near.rule.chain.chain, near.rule.spec);
+        let location = near.rule.location.as_ref().map(ToString::to_string).unwrap_or_default();
+        paper.line(
+            &Line::new(indent, Tone::Plain, rule.trim_end()).label(Tone::Dim, "nearest").note(location),
+        );
+        paper.line(&Line::new(indent, Tone::Change, near.why()).label(Tone::Dim, "       "));
+    }
+
     /// The rule, policy or route that decided, as its tool prints it.
     fn decided_by(&self, paper: &mut Paper, walk: &WalkRecord, position: usize, indent: usize) {
         let Some(end) = walk.packets.get(position).and_then(|packet| packet.end.as_ref()) else { return };
@@ -174,6 +213,8 @@ impl Writer<'_> {
                     Some(rule) => format!("after rule {} of {}", rule.position, chain.rules),
                     None => format!("after {} rules", chain.rules),
                 };
+                let through = walk.packets.get(position).map(|packet| self.through(packet, id));
+                let after = after + &through.unwrap_or_default();
                 paper.line(
                     &Line::new(
                         indent,
@@ -245,6 +286,7 @@ impl Writer<'_> {
             }
         }
         self.decided_by(paper, walk, position, indent);
+        self.nearest(paper, walk, position, indent);
         if let Some(code) = packet.end.as_ref().and_then(|end| end.code) {
             let reason = code.kernel_reason();
             if reason != "NOT_SPECIFIED" {
@@ -331,7 +373,10 @@ impl Writer<'_> {
             paper.line(&Line::new(
                 indent,
                 Tone::Dim,
-                format!("({hidden} of {} steps changed nothing and are not shown)", places.len()),
+                format!(
+                    "({hidden} of {} steps changed nothing and are not shown; --detail full shows all)",
+                    places.len()
+                ),
             ));
         }
     }
@@ -379,8 +424,8 @@ impl Writer<'_> {
 /// What the lines so far have said.
 struct Printed {
     hook: Option<pktwalk_linux::hook::Hook>,
-    chain: Option<(pktwalk_linux::ids::ChainId, usize)>,
-    jumped: Option<pktwalk_linux::ids::ChainId>,
+    chain: Option<(ChainId, usize)>,
+    jumped: Option<ChainId>,
 }
 
 fn own_indent(step: &Step, here: &Place) -> usize {

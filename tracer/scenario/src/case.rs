@@ -1,5 +1,7 @@
 //! [`Case`]: a namespace and packets for it, ready to run.
 
+use std::collections::BTreeMap;
+
 use pktwalk_linux::config::NetNsConfig;
 use pktwalk_linux::skb::SkbSocket;
 use pktwalk_packet::Packet;
@@ -16,6 +18,8 @@ pub struct Case {
     pub config: NetNsConfig,
     /// What readers had to say of the input.
     pub remarks: Vec<Remark>,
+    /// Where frames are received that leave by these devices: as `--at` takes it. For reports.
+    pub peers: BTreeMap<String, String>,
     /// In order.
     pub sends: Vec<CaseSend>,
     /// Seed of the model's random choices.

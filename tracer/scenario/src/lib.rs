@@ -18,6 +18,7 @@ pub mod model;
 pub mod offload;
 pub mod outcomes;
 pub mod packets;
+mod peers;
 pub mod reply;
 pub mod runner;
 pub mod world;

@@ -57,6 +57,8 @@ pub struct ModelRun {
     pub ns: NetNs,
     /// The node's name, for [`ModelRun::names`].
     pub node: String,
+    /// Where frames are received, for [`ModelRun::names`].
+    pub peers: BTreeMap<String, String>,
     /// What compiling the namespace had to say, after what its readers said.
     pub remarks: Vec<Remark>,
     /// The replies that were walked, by the position of the packet that they answer: for an engine that has to be given them.
@@ -66,7 +68,7 @@ pub struct ModelRun {
 impl ModelRun {
     /// The names of the records' ids.
     pub fn names(&self) -> NetNsNames<'_> {
-        NetNsNames::new(&self.ns, self.node.as_str())
+        NetNsNames::new(&self.ns, self.node.as_str()).with_peers(&self.peers)
     }
 }
 
@@ -109,8 +111,8 @@ impl<'c> ModelEngine<'c> {
             });
             Ok::<(), EngineError>(())
         })?;
-        let Compiled { ns, node, remarks, .. } = compiled;
-        Ok(ModelRun { run, node, ns, remarks, replies })
+        let Compiled { ns, node, peers, remarks, .. } = compiled;
+        Ok(ModelRun { run, node, peers, ns, remarks, replies })
     }
 
     /// Walks the packets one after the other and gives each to `take` as soon as it has ended, so that a long capture need not be kept.
@@ -191,6 +193,8 @@ pub struct Compiled {
     pub ns: NetNs,
     /// The node's name, for [`Compiled::names`].
     pub node: String,
+    /// Where frames are received, for [`Compiled::names`].
+    pub peers: BTreeMap<String, String>,
     /// What compiling had to say, after what the case's readers said.
     pub remarks: Vec<Remark>,
     /// The namespace with its backends registered the other way round, where that could matter.
@@ -224,12 +228,12 @@ impl Compiled {
             }
         }
         let other = other.filter(|_| ns.netfilter.order_matters()).map(|config| NetNs::compile(config).0);
-        Ok(Compiled { ns, node: case.node.clone(), remarks, other })
+        Ok(Compiled { ns, node: case.node.clone(), peers: case.peers.clone(), remarks, other })
     }
 
     /// The names of the records' ids.
     pub fn names(&self) -> NetNsNames<'_> {
-        NetNsNames::new(&self.ns, self.node.as_str())
+        NetNsNames::new(&self.ns, self.node.as_str()).with_peers(&self.peers)
     }
 
     /// Whether every packet is walked twice, as nothing says which backend's rules run first.

@@ -165,6 +165,7 @@ pub fn assemble(
         name: name.to_owned(),
         node: place.node.clone(),
         config: place.config.clone(),
+        peers: place.peers.clone(),
         remarks: place.remarks.iter().cloned().chain(remarks).collect(),
         sends,
         seed: 0,

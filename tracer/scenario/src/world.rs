@@ -1,5 +1,6 @@
 //! Bundles opened: the namespaces of one or more nodes, to pick the one that a packet enters.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use pktwalk_ingest::{Bundle, read_bundle};
@@ -12,6 +13,7 @@ use thiserror::Error;
 
 use crate::case::Entry;
 use crate::file::EntryAt;
+use crate::peers::peers;
 
 /// Why bundles could not be used.
 #[derive(Debug, Error)]
@@ -47,6 +49,8 @@ pub struct Place {
     pub config: NetNsConfig,
     /// What its readers had to say.
     pub remarks: Vec<Remark>,
+    /// Where frames are received that leave by these devices, if that is a namespace of the same bundle: as `--at` takes it.
+    pub peers: BTreeMap<String, String>,
 }
 
 impl Place {
@@ -60,7 +64,7 @@ impl Place {
                 location: location(&config.files, diagnostic.source),
             })
             .collect();
-        Place { node: node.to_owned(), config, remarks }
+        Place { node: node.to_owned(), config, remarks, peers: BTreeMap::new() }
     }
 
     fn name(&self) -> String {
@@ -97,6 +101,10 @@ pub fn places(bundle: &Bundle, node: &str, label: &str, only: bool) -> Vec<Place
             }
         }
         places.push(Place::new(node, config, &ns.diagnostics));
+    }
+    let peers = peers(&places, if only { "" } else { node });
+    for (place, peers) in places.iter_mut().zip(peers) {
+        place.peers = peers;
     }
     places
 }

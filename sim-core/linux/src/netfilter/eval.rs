@@ -4,7 +4,10 @@
 //! They differ in how deep calls may nest (nf_tables: 15), in what is told of a packet that a match drops (x_tables: nothing, the rule did not
 //! match; nf_tables: the rule's verdict was drop), and in the expressions that iptables-nft uses in place of some matches.
 
+use smallvec::SmallVec;
+
 use super::matches::{self, Outcome};
+use super::nearest;
 use super::program::{ChainInfo, Frame, Key, Program, Stack, TargetOp};
 use super::targets::{self, Effect};
 use super::{ChainVerdict, HookState};
@@ -31,6 +34,33 @@ enum RuleOutcome {
     Unknown(Because),
 }
 
+/// What a run of a base chain went past, kept only where somebody looks.
+#[derive(Default)]
+struct Trail {
+    /// Rules that were passed over, in runs: the first, and the one after the last.
+    passed: SmallVec<[(u32, u32); 16]>,
+    /// A target may have changed the packet, or what is known of it.
+    changed: bool,
+}
+
+impl Trail {
+    #[inline]
+    fn pass<S: Sink>(&mut self, from: u32, to: u32) {
+        if S::ENABLED && from < to {
+            self.passed.push((from, to));
+        }
+    }
+
+    /// Tells of the rule that would have accepted what is dropped here.
+    fn tell<S: Sink>(&self, cx: &mut Cx<'_, S>, at: HookState, key: &Key<'_>, skb: &Skb) {
+        if S::ENABLED
+            && let Some(near) = nearest::nearest(cx, at, key, &self.passed, self.changed, skb)
+        {
+            cx.sink.near_miss(&near);
+        }
+    }
+}
+
 /// Runs one base chain.
 pub(crate) fn run_chain<S: Sink>(
     cx: &mut Cx<'_, S>,
@@ -51,6 +81,7 @@ pub(crate) fn run_chain<S: Sink>(
     // Only nat changes what is in the key, and that after its chains have run.
     let key = Key::new(&program.devs, skb, at.in_dev, at.out_dev);
     let mut stack = Stack::new();
+    let mut trail = Trail::default();
     let mut budget = limits::RULES_PER_HOOK;
     let mut chain = base;
     let mut info: &ChainInfo = base_info;
@@ -62,8 +93,12 @@ pub(crate) fn run_chain<S: Sink>(
             (index, RuleOutcome::Yes) => index,
             (_, RuleOutcome::No) => {
                 let passed = info.end - told;
+                trail.pass::<S>(told, info.end);
                 budget = budget.saturating_sub(u64::from(info.end - next) + STEP_COST);
                 if chain == base && stack.is_empty() {
+                    if policy == Policy::Drop {
+                        trail.tell(cx, at, &key, skb);
+                    }
                     return policy_end(cx, at, base, passed, policy, skb);
                 }
                 if S::ENABLED && info.base.is_none() {
@@ -78,7 +113,12 @@ pub(crate) fn run_chain<S: Sink>(
                         };
                         info = caller;
                     }
-                    None => return policy_end(cx, at, base, 0, policy, skb),
+                    None => {
+                        if policy == Policy::Drop {
+                            trail.tell(cx, at, &key, skb);
+                        }
+                        return policy_end(cx, at, base, 0, policy, skb);
+                    }
                 }
                 if budget == 0 {
                     return ChainVerdict::End(End::plain(Disposition::LimitReached));
@@ -107,6 +147,7 @@ pub(crate) fn run_chain<S: Sink>(
             return ChainVerdict::End(End::plain(Disposition::LimitReached));
         }
         let passed = rule - told;
+        trail.pass::<S>(told, rule);
         let mark_before = skb.mark;
         let id = RuleId(rule);
         next = rule + 1;
@@ -116,6 +157,9 @@ pub(crate) fn run_chain<S: Sink>(
             TargetOp::Accept => RuleVerdict::Accept,
             TargetOp::Drop => {
                 if S::ENABLED {
+                    if nearest::takes_all(program, rule) {
+                        trail.tell(cx, at, &key, skb);
+                    }
                     tell(cx, at, id, passed, RuleVerdict::Drop, mark_before, skb);
                 }
                 return ChainVerdict::End(End::dropped(
@@ -127,7 +171,12 @@ pub(crate) fn run_chain<S: Sink>(
                 if S::ENABLED {
                     tell(cx, at, id, passed, RuleVerdict::Return, mark_before, skb);
                 }
-                let Some(frame) = stack.pop() else { return policy_end(cx, at, base, 0, policy, skb) };
+                let Some(frame) = stack.pop() else {
+                    if policy == Policy::Drop {
+                        trail.tell(cx, at, &key, skb);
+                    }
+                    return policy_end(cx, at, base, 0, policy, skb);
+                };
                 (chain, next) = (frame.chain, frame.next);
                 told = next;
                 let Some(caller) = program.chains.get(chain.index()) else { return ChainVerdict::Accept };
@@ -156,6 +205,10 @@ pub(crate) fn run_chain<S: Sink>(
                 continue;
             }
             op => {
+                if S::ENABLED && matches!(op, TargetOp::Reject(_)) && nearest::takes_all(program, rule) {
+                    trail.tell(cx, at, &key, skb);
+                }
+                trail.changed = true;
                 // What a target leads to is told behind its rule.
                 let place = cx.sink.here();
                 let effect = targets::run(cx, at, skb, id, op);

@@ -9,6 +9,7 @@ mod devs;
 mod eval;
 mod hooks;
 mod matches;
+mod nearest;
 mod program;
 mod references;
 mod refused;
@@ -19,6 +20,7 @@ mod tests;
 
 pub(crate) use eval::run_chain;
 pub use hooks::run_hook;
+pub use nearest::{NearMiss, RuleTest};
 pub use state::RuleState;
 
 use std::collections::BTreeMap;

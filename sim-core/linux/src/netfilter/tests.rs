@@ -15,6 +15,7 @@ use crate::reason::{Because, Disposition, DropCode, End};
 use crate::skb::{Dst, Skb, SkbCt, SkbSocket};
 use crate::trace::{Assumption, Recorder, RuleVerdict, Sink, Step};
 
+mod nearest;
 mod targets;
 
 const BACKENDS: [Backend; 2] = [Backend::Legacy, Backend::Nft];

@@ -36,7 +36,9 @@ fn seen(folder: &str, change: &dyn Fn(&mut [SendRun])) -> (String, Exit) {
         Ok((run, Box::new(Own) as Box<_>))
     };
     let confirmations = confirm(&case, Backends::AsGiven, &mut kernel).unwrap();
-    side_by_side(&confirmations[0])
+    let Side { text, verdict, exit } = side_by_side(&confirmations[0]);
+    assert!(text.contains(&format!("\n{verdict}\n")), "{text}");
+    (text, exit)
 }
 
 /// Lines that begin as those of differences do.

@@ -12,10 +12,11 @@ pub(super) mod recent;
 mod transport;
 
 use super::HookState;
-use super::program::{Matcher, Program};
+use super::program::{Matcher, Program, TargetOp};
 use super::state::Slot;
 use crate::choice::ChoicePoint;
 use crate::ids::RuleId;
+use crate::iptables::ast::RecentAction;
 use crate::netns::Cx;
 use crate::reason::Because;
 use crate::skb::Skb;
@@ -63,6 +64,14 @@ fn transport(skb: &Skb, len: usize) -> Result<&[u8], Outcome> {
     }
 }
 
+/// Tells that what `rule` remembers is taken to be as loaded. Of a rule that only logs or counts it decides nothing.
+fn as_loaded<S: Sink>(cx: &mut Cx<'_, S>, program: &Program, rule: RuleId, skb: &Skb, what: &'static str) {
+    let counts = matches!(program.targets.get(rule.index()), Some(TargetOp::None | TargetOp::Log));
+    if S::ENABLED && !counts {
+        cx.sink.step(skb, Step::Assumed(Assumption::AsLoaded { rule, what }));
+    }
+}
+
 /// Evaluates one match. What it remembers changes, the packet does not.
 pub(super) fn run<S: Sink>(
     cx: &mut Cx<'_, S>,
@@ -102,20 +111,31 @@ pub(super) fn run<S: Sink>(
             None => Outcome::Unknown,
         },
         Matcher::Limit { slot, cost, cap } => {
+            as_loaded(cx, program, rule, skb, "limit");
             let now = cx.state.now_ns;
             limit::test(cx.state.rules.slot(slot, program.slots, limit::full(cap)), now, cost, cap).into()
         }
         Matcher::NftLimit { slot, cost, max } => {
+            as_loaded(cx, program, rule, skb, "limit");
             let now = cx.state.now_ns;
             let slot = cx.state.rules.slot(slot, program.slots, Slot { value: max, at: 0 });
             limit::test_nft(slot, now, cost, max).into()
         }
-        Matcher::Hashlimit { table, rule } => match program.hashlimit.get(rule as usize) {
-            Some(test) => hashlimit::test(cx.state, program, table, test, skb),
+        Matcher::Hashlimit { table, rule: config } => match program.hashlimit.get(config as usize) {
+            Some(test) => {
+                as_loaded(cx, program, rule, skb, "hashlimit");
+                hashlimit::test(cx.state, program, table, test, skb)
+            }
             None => Outcome::Unknown,
         },
-        Matcher::Recent { list, rule } => match program.recent.get(rule as usize) {
-            Some(test) => recent::test(cx.state, program, at, list, test, skb),
+        Matcher::Recent { list, rule: config } => match program.recent.get(config as usize) {
+            Some(test) => {
+                // `--set` holds whatever the list has.
+                if test.action != RecentAction::Set {
+                    as_loaded(cx, program, rule, skb, "recent");
+                }
+                recent::test(cx.state, program, at, list, test, skb)
+            }
             None => Outcome::Unknown,
         },
         Matcher::Mac { not, addr } => dev::mac(cx.ns, at, skb, addr, not).into(),
