@@ -446,9 +446,27 @@ fn neighbour_states_choose_no_next_hop() {
         r#"{"dst":"default","gateway":"192.168.50.20","dev":"eth0"}"#,
         r#"{"dst":"8.0.0.0/8","nexthops":[{"gateway":"192.168.50.254","dev":"eth0","weight":1},{"gateway":"192.168.50.20","dev":"eth0","weight":1}]}"#,
     );
+    // A group of nexthop objects always goes by neighbours, but only one that does not answer makes a difference.
+    let group = routes.replace(r#""dst":"8.0.0.0/8","#, r#""dst":"8.0.0.0/8","nhid":7,"#);
+    for (state, known) in [("REACHABLE", true), ("FAILED", false)] {
+        let neigh = format!(
+            r#"[{{"dst":"192.168.50.20","dev":"eth0","lladdr":"02:00:00:00:01:20","state":["{state}"]}}]"#
+        );
+        let mut run = Run::new(plain(&[("ip-route.json", &group), ("ip-neigh.json", &neigh)]));
+        let end = run.local("udp 192.168.50.1:1 > 8.8.8.8:2");
+        assert_eq!(end.because.is_none(), known, "{end:?}");
+    }
     let sysctl = "net.ipv4.ip_forward = 1\nnet.ipv4.fib_multipath_use_neigh = 1\n";
     let mut run = Run::new(plain(&[("ip-route.json", &routes), ("sysctl", sysctl)]));
     assert_eq!(run.local("udp 192.168.50.1:1 > 8.8.8.8:2"), not_modelled("fib_multipath_use_neigh"));
+}
+
+#[test]
+fn routes_of_type_multicast_to_one_host_are_not_followed() {
+    let routes = r#"[{"dst":"192.168.50.0/24","dev":"eth0","scope":"link"},
+        {"type":"multicast","dst":"10.9.0.0/16","dev":"eth0","scope":"link"}]"#;
+    let mut run = Run::new(plain(&[("ip-route.json", routes)]));
+    assert!(matches!(run.local("udp 192.168.50.1:1 > 10.9.0.3:2").because, Some(Because::Route(_))));
 }
 
 #[test]

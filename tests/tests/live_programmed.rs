@@ -195,3 +195,59 @@ fn lo_has_the_mtu_of_the_dump() {
         "it is too long to be sent"
     );
 }
+
+#[test]
+fn a_realm_has_every_source_looked_up() {
+    if skip_unprivileged("a_realm_has_every_source_looked_up") {
+        return;
+    }
+    // From a broadcast address, which no quick look at the own addresses finds.
+    let sends = || vec![send("udp 10.0.1.255:5 > 10.0.2.2:7 ipid=1", "left")];
+    let with_local = || {
+        let mut config = open();
+        let local = fib::local_routes(&config);
+        config.routes.extend(local);
+        config
+    };
+    assert_eq!(frames(with_local(), sends()).len(), 1);
+    for by_rule in [false, true] {
+        let mut config = with_local();
+        if by_rule {
+            let lookup = |priority, table| RoutingRule::new(priority, RoutingAction::Lookup(table));
+            let with =
+                RoutingRule { from: "192.0.2.1/32".parse().ok(), realms: 3 << 16 | 5, ..lookup(100, 254) };
+            config.routing_rules = vec![lookup(0, 255), with, lookup(32766, 254), lookup(32767, 253)];
+        } else {
+            let mut other = Route::new("203.0.113.0/24".parse().expect("a net"), None, Some("right"));
+            other.nexthops[0].realms = 5;
+            config.routes.push(other);
+        }
+        assert_eq!(frames(config, sends()).len(), 0);
+    }
+}
+
+#[test]
+fn groups_of_nexthop_objects_do_not_go_by_sources() {
+    if skip_unprivileged("groups_of_nexthop_objects_do_not_go_by_sources") {
+        return;
+    }
+    // Not of a raw socket, whose route is looked for without a source: the second lookup, after the mark, has one.
+    let rules = b"*mangle\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -j MARK --set-xmark 0x1/0xffffffff\nCOMMIT\n";
+    for by_object in [false, true] {
+        let (save, _) = iptables::parse(rules, 0, Family::V4);
+        let mut config = with_two_ways(open());
+        config.rulesets = vec![Ruleset { backend: Backend::Nft, save: save.into() }];
+        config.routes.last_mut().expect("a route").by_object = by_object;
+        let to = |last: u8| {
+            let text = format!("udp 10.0.2.1:5 > 203.0.113.{last}:7 ipid={last}");
+            let packet = pktwalk_packet::spec::parse(&text).expect("a packet");
+            CaseSend::new(
+                packet,
+                Entry::Local(SkbSocket { raw: true, uid: Some(0), gid: Some(0), ..SkbSocket::default() }),
+            )
+        };
+        let devices: BTreeSet<String> =
+            frames(config, (1..=16).map(to).collect()).into_iter().map(|(dev, _)| dev).collect();
+        assert_eq!(devices.len(), if by_object { 2 } else { 1 }, "{by_object}: {devices:?}");
+    }
+}

@@ -393,6 +393,9 @@ pub struct Route {
     pub prefsrc: Option<IpAddr>,
     /// None for types without, one mostly, several for multipath.
     pub nexthops: Vec<Nexthop>,
+    /// The nexthops are those of a nexthop object (`nhid`): several of them are a group, among which the kernel chooses otherwise than among those
+    /// of a route of its own (`nexthop_select_path`).
+    pub by_object: bool,
     /// `mtu N`.
     pub mtu: Option<u32>,
     /// `mtu lock N`.
@@ -415,6 +418,7 @@ impl Route {
             onlink: false,
             dead: false,
             linkdown: false,
+            realms: 0,
         };
         Route {
             table: 254,
@@ -426,6 +430,7 @@ impl Route {
             protocol: "static".to_owned(),
             prefsrc: None,
             nexthops: (via.is_some() || dev.is_some()).then_some(nexthop).into_iter().collect(),
+            by_object: false,
             mtu: None,
             mtu_lock: false,
             hop_limit: None,
@@ -450,6 +455,8 @@ pub struct Nexthop {
     pub dead: bool,
     /// `linkdown`.
     pub linkdown: bool,
+    /// `realms FROM/TO`: the first 16 bits above the last (`RTA_FLOW`); 0 where there are none.
+    pub realms: u32,
 }
 
 /// A routing rule (`ip rule`). Every selector present must hold; `not` inverts the whole.
@@ -483,6 +490,8 @@ pub struct RoutingRule {
     pub action: RoutingAction,
     /// Ignore a found route with a prefix of at most this length.
     pub suppress_prefix_len: Option<u8>,
+    /// As [`Nexthop::realms`].
+    pub realms: u32,
     /// Selectors that were read but are not modelled (`l3mdev`, `tun_id`, `suppress_ifgroup`), by name.
     pub unmodelled: Option<String>,
     /// Where it was read.
@@ -509,6 +518,7 @@ impl RoutingRule {
             uid_range: None,
             action,
             suppress_prefix_len: None,
+            realms: 0,
             unmodelled: None,
             source: SourceLine::default(),
             origin: None,

@@ -363,6 +363,16 @@ impl End {
         }
     }
 
+    /// The kernel's `SKB_DROP_REASON_*` without that prefix (6.18): that of the code, but where a function frees without one.
+    pub fn kernel_reason(&self) -> Option<&'static str> {
+        let code = self.code?;
+        Some(match (code, self.locus) {
+            (DropCode::FragNeeded, Some(Locus::Subsystem("ip_fragment")))
+            | (DropCode::Truncated, Some(Locus::Subsystem("skb_vlan_untag"))) => "NOT_SPECIFIED",
+            _ => code.kernel_reason(),
+        })
+    }
+
     /// An end that needs no reason.
     pub fn plain(disposition: Disposition) -> End {
         End { disposition, code: None, locus: None, because: None }

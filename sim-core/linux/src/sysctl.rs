@@ -28,6 +28,7 @@ struct Conf {
     src_valid_mark: i32,
     proxy_arp: i32,
     proxy_arp_pvlan: i32,
+    medium_id: i32,
     send_redirects: i32,
     shared_media: i32,
     secure_redirects: i32,
@@ -52,6 +53,7 @@ impl Conf {
         src_valid_mark: 0,
         proxy_arp: 0,
         proxy_arp_pvlan: 0,
+        medium_id: 0,
         send_redirects: 1,
         shared_media: 1,
         secure_redirects: 1,
@@ -90,6 +92,7 @@ impl Conf {
         read("src_valid_mark", &mut self.src_valid_mark, fresh.src_valid_mark);
         read("proxy_arp", &mut self.proxy_arp, fresh.proxy_arp);
         read("proxy_arp_pvlan", &mut self.proxy_arp_pvlan, fresh.proxy_arp_pvlan);
+        read("medium_id", &mut self.medium_id, fresh.medium_id);
         read("send_redirects", &mut self.send_redirects, fresh.send_redirects);
         read("shared_media", &mut self.shared_media, fresh.shared_media);
         read("secure_redirects", &mut self.secure_redirects, fresh.secure_redirects);
@@ -115,7 +118,7 @@ impl Conf {
 }
 
 /// What is read of `net.ipv4.conf.<name>`.
-const FIELDS: [&str; 18] = [
+const FIELDS: [&str; 19] = [
     "forwarding",
     "rp_filter",
     "accept_local",
@@ -123,6 +126,7 @@ const FIELDS: [&str; 18] = [
     "src_valid_mark",
     "proxy_arp",
     "proxy_arp_pvlan",
+    "medium_id",
     "send_redirects",
     "shared_media",
     "secure_redirects",
@@ -430,6 +434,16 @@ impl Sysctls {
     /// As proxy_arp, for what is behind the same device (`IN_DEV_PROXY_ARP_PVLAN`: either).
     pub fn proxy_arp_pvlan(&self, dev: DevId) -> bool {
         self.all.proxy_arp_pvlan != 0 || self.dev(dev).proxy_arp_pvlan != 0
+    }
+
+    /// Whether what is heard on `dev` is on another medium than `out`, so that it is answered for what is there (`arp_fwd_proxy`). A device is of no
+    /// medium (0), or of one with a number; -1 answers for nobody and is answered for by nobody.
+    pub fn other_medium(&self, dev: DevId, out: DevId) -> bool {
+        match (self.dev(dev).medium_id, self.dev(out).medium_id) {
+            (0, _) => true,
+            (-1, _) | (_, -1) => false,
+            (heard, behind) => heard != behind,
+        }
     }
 
     /// Sends ICMP redirects (`IN_DEV_TX_REDIRECTS`: either).

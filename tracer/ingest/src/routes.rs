@@ -126,13 +126,41 @@ fn nexthop(reader: &mut Reader<'_>, object: &Object, route: &Object) -> Nexthop 
             reader.warning(route.line, format!("flag '{flag}' is not known and left out"));
         }
     }
+    let realms = realms(reader, object);
     Nexthop {
         via,
+        realms,
         dev: object.text("dev"),
         weight: object.read(reader, "weight", json::number_u32).unwrap_or(1).max(1),
         onlink: flags.contains(&"onlink"),
         dead: flags.contains(&"dead"),
         linkdown: flags.contains(&"linkdown"),
+    }
+}
+
+/// The realms of a route or nexthop: `{"from": "3", "to": "5"}`.
+fn realms(reader: &mut Reader<'_>, object: &Object) -> u32 {
+    let Some(flow) = object.map.get("flow") else { return 0 };
+    let flow = flow.as_object();
+    let mut side = |key: &str| realm(reader, object.line, flow.and_then(|flow| flow.get(key)));
+    side("from") << 16 | side("to")
+}
+
+/// The number of a realm.
+pub(crate) fn realm(reader: &mut Reader<'_>, line: u32, value: Option<&serde_json::Value>) -> u32 {
+    let Some(value) = value else { return 0 };
+    let number = json::number(value).and_then(|number| u16::try_from(number).ok());
+    match (number, value.as_str()) {
+        (Some(number), _) => u32::from(number),
+        // The one that every machine has a name for.
+        (None, Some("cosmos")) => 0,
+        _ => {
+            reader.warning(
+                line,
+                format!("the number of realm {value} is not known: 1 is taken, which does the same"),
+            );
+            1
+        }
     }
 }
 
@@ -328,6 +356,7 @@ fn route(
         protocol: object.text("protocol").unwrap_or_else(|| "boot".to_owned()),
         prefsrc,
         nexthops,
+        by_object: object.has("nhid"),
         mtu,
         mtu_lock,
         hop_limit,

@@ -11,7 +11,7 @@ use crate::reader::Reader;
 use crate::routes;
 
 /// Keys that are read below, or say nothing about a packet.
-const KNOWN: [&str; 31] = [
+const KNOWN: [&str; 33] = [
     "priority",
     "not",
     "src",
@@ -43,6 +43,8 @@ const KNOWN: [&str; 31] = [
     "iif_detached",
     "oif_detached",
     "realms",
+    "flow_from",
+    "flow_to",
 ];
 
 /// Reads the rules of one family.
@@ -141,6 +143,8 @@ fn rule(reader: &mut Reader<'_>, object: &Object, family: Family) -> Result<Rout
         unmodelled.push("suppress_ifgroup".to_owned());
     }
     let action = action(object, &unmodelled)?;
+    let mut realm = |key: &str| routes::realm(reader, object.line, object.map.get(key));
+    let realms = realm("flow_from") << 16 | realm("flow_to");
     Ok(RoutingRule {
         priority,
         not: object.has("not"),
@@ -156,6 +160,7 @@ fn rule(reader: &mut Reader<'_>, object: &Object, family: Family) -> Result<Rout
         uid_range: range(object, "uid", "uid_start", "uid_end")?,
         action,
         suppress_prefix_len: selector(object, "suppress_prefixlen", narrow::<u8>)?,
+        realms,
         unmodelled: (!unmodelled.is_empty()).then(|| unmodelled.join(", ")),
         source: reader.at(object.line),
         origin: None,

@@ -390,9 +390,22 @@ fn nexthop(nexthop: &Nexthop, family: Family, object: &mut Map<String, Value>) {
         }
         None => {}
     }
+    if nexthop.realms != 0 {
+        object.insert("flow".into(), flow(nexthop.realms));
+    }
     if let Some(dev) = &nexthop.dev {
         object.insert("dev".into(), json!(dev));
     }
+}
+
+/// `RTA_FLOW` as the tool prints it.
+fn flow(realms: u32) -> Value {
+    let mut map = Map::new();
+    if realms >> 16 != 0 {
+        map.insert("from".into(), json!((realms >> 16).to_string()));
+    }
+    map.insert("to".into(), json!((realms & 0xffff).to_string()));
+    Value::Object(map)
 }
 
 fn flags(nexthop: &Nexthop) -> Value {
@@ -416,6 +429,9 @@ fn route(route: &Route) -> Value {
     };
     if let Some(one) = single {
         nexthop(one, family, &mut map);
+    }
+    if route.by_object {
+        map.insert("nhid".into(), json!(1));
     }
     if route.table != 254 {
         map.insert("table".into(), json!(table(route.table)));
@@ -469,6 +485,10 @@ fn routing_rule(rule: &RoutingRule, lost: &mut Vec<String>) -> Value {
         map.insert(key.to_owned(), value);
     };
     put("priority", json!(rule.priority));
+    if rule.realms != 0 {
+        put("flow_from", json!((rule.realms >> 16).to_string()));
+        put("flow_to", json!((rule.realms & 0xffff).to_string()));
+    }
     if rule.not {
         put("not", Value::Null);
     }

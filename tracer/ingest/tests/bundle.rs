@@ -46,6 +46,8 @@ ip nexthop add id 6 via 192.168.50.8 dev eth0
 ip nexthop add id 7 group 5,3/6
 ip route add 10.9.0.0/16 nhid 7
 ip route add 10.10.0.0/16 nhid 5
+ip route add 10.11.0.0/16 dev eth0 realms 3/5
+ip rule add from 1.1.1.2 realms 5 priority 9 lookup main
 ip rule add from 10.0.0.0/8 to 10.2.0.0/16 iif eth0 oif br0 fwmark 0x10/0xff tos 0x10 ipproto tcp sport 1-5 dport 80 uidrange 1-2 lookup 77 priority 10
 ip rule add not fwmark 5 lookup main suppress_prefixlength 0 priority 11
 ip rule add priority 12 goto 32766
@@ -164,6 +166,11 @@ fn a_real_world_is_read_back() {
     };
     assert_eq!(weights("10.2.0.0/16"), [("192.168.50.3".into(), 2), ("192.168.50.4".into(), 1)]);
     assert_eq!(weights("10.9.0.0/16"), [("192.168.50.9".into(), 3), ("192.168.50.8".into(), 1)]);
+    let at = |dst: &str| config.routes.iter().find(|route| route.dst.to_string() == dst).unwrap();
+    assert!(at("10.9.0.0/16").by_object && !at("10.2.0.0/16").by_object);
+    assert_eq!(at("10.11.0.0/16").nexthops[0].realms, 3 << 16 | 5);
+    let realms = config.routing_rules.iter().find(|rule| rule.priority == 9).unwrap();
+    assert_eq!((realms.realms, &realms.unmodelled), (5, &None));
     assert_eq!(weights("10.10.0.0/16"), [("192.168.50.9".into(), 1)]);
     let onlink = route("10.3.0.0/16");
     assert_eq!((onlink.table, onlink.mtu, onlink.nexthops[0].onlink), (77, Some(1300), true));

@@ -197,8 +197,19 @@ pub(crate) fn packets(
             here && run.run.parent.is_some() && run.identity.is_some_and(Identity::is_icmp_error)
         })
         .collect();
+    // What left and came back besides: its copy may be freed for a reason.
+    let heard: Vec<bool> = runs
+        .iter()
+        .map(|run| run.passed_output && matches!(run.hook, Hook::Prerouting | Hook::Input))
+        .collect();
     let mut runs: Vec<PacketRun> = runs.into_iter().map(|run| run.run).collect();
-    ends(loaded, &mut runs, &told, &arrived, seen.freed, seen.send_error);
+    ends(
+        loaded,
+        &mut runs,
+        Hints { told: &told, arrived: &arrived, heard: &heard },
+        seen.freed,
+        seen.send_error,
+    );
     Packets { packets: runs, ids, ordered }
 }
 
@@ -356,12 +367,21 @@ fn target<'a>(loaded: &'a Loaded, event: &ScenarioEvent) -> Option<&'a Target> {
     chain.rules.get((position as usize).checked_sub(1)?).map(|rule| &rule.target)
 }
 
-/// How each packet ended, as far as the kernel tells; `arrived` are those that cannot have been freed for a reason.
+/// What is known of each packet besides.
+struct Hints<'a> {
+    /// Its sender is told that it will not arrive.
+    told: &'a [bool],
+    /// It cannot have been freed for a reason.
+    arrived: &'a [bool],
+    /// A copy of it came back here.
+    heard: &'a [bool],
+}
+
+/// How each packet ended, as far as the kernel tells.
 fn ends(
     loaded: &Loaded,
     runs: &mut [PacketRun],
-    told: &[bool],
-    arrived: &[bool],
+    Hints { told, arrived, heard }: Hints<'_>,
     freed: Option<Vec<Freed>>,
     send_error: Option<nix::errno::Errno>,
 ) {
@@ -390,14 +410,17 @@ fn ends(
         }
     }
     let open: Vec<usize> = (0..runs.len())
-        .filter(|at| runs[*at].frames.is_empty() && runs[*at].kernel_reason.is_none() && !arrived[*at])
+        .filter(|at| runs[*at].frames.is_empty() || heard[*at])
+        .filter(|at| runs[*at].kernel_reason.is_none() && !arrived[*at])
         .filter(|at| runs[*at].events.last().is_none_or(|event| event.verdict != EventVerdict::Drop))
         .collect();
     // Which of several was freed for which of several reasons is not told; that does not matter where all were freed alike.
     let alike = reasons.iter().all(|reason| Some(reason) == reasons.first()) && reasons.len() == open.len();
     if alike {
         for (at, reason) in open.iter().zip(&reasons) {
-            runs[*at].kernel_reason = Some(reason.clone());
+            // Of one that left, it is its copy's.
+            let left = !runs[*at].frames.is_empty();
+            runs[*at].kernel_reason = (!left).then(|| reason.clone());
         }
     }
     let ambiguous = !reasons.is_empty() && !alike;

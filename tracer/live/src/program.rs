@@ -148,6 +148,9 @@ pub(crate) fn unconfigure(config: &NetNsConfig) -> String {
     for table in tables(&config.routes) {
         let _ = writeln!(text, "route flush table {table}");
     }
+    if config.routes.iter().any(|route| route.by_object) {
+        text.push_str("nexthop flush\n");
+    }
     for device in &config.devices {
         let _ = writeln!(text, "addr flush dev {}", device.name);
         if matches!(device.kind, DeviceKind::Bridge { .. }) {

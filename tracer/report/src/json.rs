@@ -287,7 +287,7 @@ fn walk(record: &WalkRecord, position: usize, names: &dyn Names) -> Walk {
     let end = packet.end.as_ref();
     Walk {
         disposition: end.map_or("UNKNOWN", |end| end.disposition.name()),
-        reason: end.and_then(|end| end.code).map(|code| code.kernel_reason()),
+        reason: end.and_then(End::kernel_reason),
         code: end.and_then(End::code),
         text: sentence(packet, names),
         at: place(packet, names),

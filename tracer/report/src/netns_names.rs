@@ -505,6 +505,7 @@ mod tests {
             uid_range: None,
             action: RoutingAction::Lookup(100),
             suppress_prefix_len: Some(0),
+            realms: 0,
             unmodelled: None,
             source: SourceLine::default(),
             origin: None,

@@ -68,6 +68,7 @@ pub(crate) fn place(end: &End, names: &dyn Names) -> String {
     let at = match (end.locus, end.because) {
         (Some(Locus::Rule { hook, rule }), _) => format!("{} {hook}", names.rule(rule).chain.table),
         (Some(Locus::Policy { hook, chain }), _) => format!("{} {hook}", names.chain(chain).table),
+        (Some(Locus::Subsystem("ip_fragment")), _) => "sending".to_owned(),
         (Some(Locus::Conntrack { hook }), _) => match end.code {
             Some(
                 DropCode::NatNoAddress
@@ -535,6 +536,7 @@ mod tests {
         let output = Locus::Conntrack { hook: Hook::Output };
         assert!(at(DropCode::RerouteFailed, output).ends_with("routing OUTPUT"));
         assert!(at(DropCode::CtTableFull, output).ends_with("conntrack OUTPUT"));
+        assert!(at(DropCode::FragNeeded, Locus::Subsystem("ip_fragment")).ends_with("sending"));
         for (code, words) in [
             (DropCode::NoMulticastMember, "routing"),
             (DropCode::UnicastInL2Multicast, "receive"),

@@ -511,11 +511,7 @@ pub fn packet_run(packet: &PacketTrace, names: &dyn Names) -> PacketRun {
         frames,
         disposition: packet.end.as_ref().map(|end| end.disposition),
         code: packet.end.as_ref().and_then(End::code),
-        kernel_reason: packet
-            .end
-            .as_ref()
-            .and_then(|end| end.code)
-            .map(|code| code.kernel_reason().to_owned()),
+        kernel_reason: packet.end.as_ref().and_then(End::kernel_reason).map(str::to_owned),
         decided: decided(packet, names),
     }
 }

@@ -31,7 +31,9 @@ fn kernel_route(device: &Device, table: u32, kind: RouteType, dst: Ipv4Net, pref
             onlink: false,
             dead: false,
             linkdown: !device.carrier,
+            realms: 0,
         }],
+        by_object: false,
         mtu: None,
         mtu_lock: false,
         hop_limit: None,
@@ -224,6 +226,13 @@ pub(super) fn compile(
             .routes
             .iter()
             .any(|route| v4(route) && route.kind == RouteType::Local && route.protocol != "kernel"),
+        realms: config.routing_rules.iter().any(|rule| rule.realms != 0)
+            || config
+                .routes
+                .iter()
+                .filter(|route| v4(route))
+                .flat_map(|r| &r.nexthops)
+                .any(|hop| hop.realms != 0),
         ..Fib::default()
     };
     let rules = rule::compile(config, devs, diagnostics);
@@ -255,6 +264,7 @@ pub(super) fn compile(
             mtu_lock: route.mtu_lock,
             hop_limit: route.hop_limit.unwrap_or(0).min(255) as u8,
             nexthops: (first, fib.nexthops.len() as u32 - first),
+            group: route.by_object && route.nexthops.len() > 1,
         });
     }
     fib.derived = derived;

@@ -4,7 +4,7 @@ use super::rule::{Action, RuleMatch};
 use super::table::Table;
 use super::{Fib, FibNexthop, TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN};
 use crate::choice::{Choice, ChoicePoint};
-use crate::config::RouteType;
+use crate::config::{NudState, RouteType};
 use crate::ids::{DevId, FibTableId, RouteId, RoutingRuleId};
 use crate::netns::NetNs;
 use crate::reason::Because;
@@ -112,6 +112,22 @@ fn good(nexthop: &FibNexthop, key: &FlowKey, links: Links) -> bool {
 /// Whether a multipath route may take it at all.
 fn usable(nexthop: &FibNexthop) -> bool {
     good(nexthop, &FlowKey::default(), Links::Heed)
+}
+
+/// Whether a route with several nexthops, or a group of nexthop objects, may take it. In a group carriers do not count (`nh_group_rebalance`).
+fn has_share(nexthop: &FibNexthop, group: bool) -> bool {
+    if group { !nexthop.dead } else { usable(nexthop) }
+}
+
+/// Whether the state of its neighbour may keep a group from taking it (`ipv4_good_nh`, `ipv6_good_nh`): one that the kernel asks, or has asked, in
+/// vain. One that it knows nothing of counts as reachable.
+fn doubtful(ns: &NetNs, nexthop: &FibNexthop) -> bool {
+    let (Some(dev), Some(gateway)) = (nexthop.dev, nexthop.gateway) else { return false };
+    match ns.links.neighbour(dev, gateway).map(|neighbour| neighbour.state) {
+        Some(state) => matches!(state, NudState::Failed | NudState::Incomplete | NudState::None),
+        // It is asked with the first packet, and nobody hears that.
+        None => ns.config.devices.get(dev.index()).is_some_and(|device| !device.carrier || device.no_arp),
+    }
 }
 
 impl Fib {
@@ -266,13 +282,18 @@ impl Fib {
             if ns.sysctls.fib_multipath_use_neigh {
                 return Err(Because::NotModelled("fib_multipath_use_neigh"));
             }
+            let group = self.routes.get(found.route.index()).is_some_and(|route| route.group);
+            if group && nexthops.iter().any(|n| doubtful(ns, n)) {
+                return Err(Because::Route(found.route));
+            }
             let own = |n: &FibNexthop| {
-                key.iif.is_none()
+                !group
+                    && key.iif.is_none()
                     && key.src != 0
                     && self.nexthop_source(n.dev, n.gateway, found.scope) == Some(key.src)
             };
             let preferred = nexthops.iter().any(|n| usable(n) && own(n));
-            let fits = |n: &FibNexthop| usable(n) && (!preferred || own(n));
+            let fits = |n: &FibNexthop| has_share(n, group) && (!preferred || own(n));
             let random = nexthops.iter().filter(|n| fits(n)).count() > 1;
             let total = self.shares(found.route).last().map_or(0, |(_, end)| end);
             let drawn = if random { pick(found.route, total) % total.max(1) } else { 0 };
@@ -295,10 +316,13 @@ impl Fib {
     /// (`fib_rebalance`).
     fn shares(&self, route: RouteId) -> impl Iterator<Item = (usize, u32)> {
         let mut end = 0u32;
-        self.nexthops(route).iter().enumerate().filter(|(_, n)| usable(n)).map(move |(position, n)| {
-            end = end.saturating_add(n.weight);
-            (position, end)
-        })
+        let group = self.routes.get(route.index()).is_some_and(|route| route.group);
+        self.nexthops(route).iter().enumerate().filter(move |(_, n)| has_share(n, group)).map(
+            move |(position, n)| {
+                end = end.saturating_add(n.weight);
+                (position, end)
+            },
+        )
     }
 
     /// An answer to [`ChoicePoint::Nexthop`] that takes this nexthop, if it can be used.

@@ -1,7 +1,7 @@
 //! Routing: routes, routing rules, addresses, and the lookups in them (IPv4).
 //!
 //! Models `fib_lookup` with its rules and tables, nexthop choice, `inet_addr_type`, `inet_select_addr`, `fib_validate_source` and
-//! `xt_rpfilter`. Left out: route exceptions (learned path MTUs and ICMP redirects), VRF (`l3mdev`), `tclassid`, lightweight tunnels on
+//! `xt_rpfilter`. Left out: route exceptions (learned path MTUs and ICMP redirects), VRF (`l3mdev`), lightweight tunnels on
 //! routes, multicast routing, gateways of another family (a lookup that ends at such a route is `Unknown`).
 
 mod addr;
@@ -86,6 +86,8 @@ struct FibRoute {
     /// 0 if it has none.
     hop_limit: u8,
     nexthops: (u32, u32),
+    /// They are a group of nexthop objects.
+    group: bool,
 }
 
 /// Compiled routes, routing rules and addresses.
@@ -104,6 +106,8 @@ pub struct Fib {
     rules: Vec<CompiledRule>,
     custom_rules: bool,
     custom_local_routes: bool,
+    /// Some route or rule has realms (`fib_num_tclassid_users`).
+    realms: bool,
     needs_ports: bool,
     loopback: Option<DevId>,
     devs: Vec<DevAddrs>,

@@ -52,7 +52,7 @@ pub fn validate_source(
 ) -> Result<SourceVerdict, Because> {
     let rp_filter = ns.sysctls.rp_filter(dev);
     let accept_local = ns.sysctls.accept_local(dev);
-    if rp_filter == 0 && (out_dev != Some(dev) || !ns.sysctls.send_redirects(dev)) {
+    if rp_filter == 0 && !ns.fib.realms && (out_dev != Some(dev) || !ns.sysctls.send_redirects(dev)) {
         if accept_local {
             return Ok(SourceVerdict::ok(None, false, false));
         }

@@ -93,6 +93,9 @@ pub(super) fn receive<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next 
     if flight.skb.pkt_type == PktType::OtherHost {
         return Next::End(End::dropped(DropCode::OtherHost, Locus::Subsystem("arp_rcv")));
     }
+    if flight.skb.packet.l3_wire_len() < 28 {
+        return Next::End(End::dropped(DropCode::Truncated, Locus::Subsystem("arp_rcv")));
+    }
     let Some(arp) = Arp::parse(flight.skb.packet.l3()) else {
         if flight.skb.packet.missing() > 0 {
             return Next::unknown(Because::CutPacket);
@@ -155,7 +158,8 @@ pub(super) fn receive<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next 
             if dst.dev == dev {
                 ns.sysctls.proxy_arp_pvlan(dev) && sender != target
             } else {
-                ns.sysctls.proxy_arp(dev) || ns.links.proxied(dev, target)
+                ns.sysctls.proxy_arp(dev) && ns.sysctls.other_medium(dev, dst.dev)
+                    || ns.links.proxied(dev, target)
             }
         }
         Input::Forward(_) | Input::Broadcast | Input::Error(..) | Input::Martian(_) => false,

@@ -188,15 +188,27 @@ fn udp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next 
         return drop(DropCode::Truncated, FUNCTION);
     }
     let l4 = &skb.l4()[..len.min(skb.l4().len())];
-    if udp.checksum != 0 && !checksum_ok(skb, l4) {
+    // The sum of a longer one is only looked at by who takes it (`CHECKSUM_BREAK`), and of a broadcast that nobody may.
+    const LOOKED_AT_FIRST: usize = 76;
+    let wrong = udp.checksum != 0 && !checksum_ok(skb, l4);
+    let nobodys = wrong && len > LOOKED_AT_FIRST && skb.dst.is_some_and(|dst| dst.broadcast);
+    if wrong && !nobodys {
         return drop(DropCode::UdpChecksum, FUNCTION);
     }
     if let Some(because) = cx.ns.links.udp_unknown(udp.dport) {
         return Next::unknown(because);
     }
     let to = arrival(skb, dev, udp.sport, udp.dport);
-    let Some(sockets) = sockets(cx.ns, UDP, udp.dport) else { return assumed(cx, skb, udp.dport) };
+    let Some(sockets) = sockets(cx.ns, UDP, udp.dport) else {
+        if wrong {
+            return drop(DropCode::UdpChecksum, FUNCTION);
+        }
+        return assumed(cx, skb, udp.dport);
+    };
     if let Some(found) = socket::udp(sockets, &to) {
+        if wrong {
+            return drop(DropCode::UdpChecksum, FUNCTION);
+        }
         return taken(cx, skb, udp.dport, Some(found));
     }
     if may_listen(cx.ns, UDP, udp.dport) {
@@ -206,6 +218,8 @@ fn udp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next 
     if to.broadcast {
         return drop(DropCode::NoSocketBroadcast, "__udp4_lib_mcast_deliver");
     }
+    // What is beyond the length that UDP says is no part of it.
+    flight.skb.packet.trim_l3(usize::from(flight.skb.ip.header_len) + len);
     // `nf_reset_ct`: the error that tells of it is of no connection.
     flight.skb.ct = SkbCt::None;
     forward::refuse(cx, flight, icmp::Error::unreachable(3), DropCode::NoSocket, Locus::Subsystem(FUNCTION))

@@ -329,7 +329,7 @@ impl Links {
     }
 
     /// The neighbour entry for an address.
-    pub(super) fn neighbour(&self, dev: DevId, addr: u32) -> Option<NeighEntry> {
+    pub(crate) fn neighbour(&self, dev: DevId, addr: u32) -> Option<NeighEntry> {
         self.neighbours.get(&(dev, addr)).copied()
     }
 

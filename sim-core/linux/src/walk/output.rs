@@ -15,6 +15,8 @@ use crate::reason::{Because, DropCode, End, Locus};
 use crate::skb::{Dst, Skb};
 use crate::trace::{Assumption, NullSink, RouteCause, RouteResult, Sink, Step};
 
+const TCP: u8 = 6;
+
 /// A route of a packet made here.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Routed {
@@ -126,6 +128,10 @@ fn lookup_for<S: Sink>(
         let Some(lo) = lo else { return Err(NoRoute::PLAIN) };
         let owner = ns.fib.nexthop(&found).and_then(|nexthop| nexthop.dev);
         return make(ns, &key, Some(&found), lo, owner);
+    }
+    if found.kind == RouteType::Multicast && !fib::is_multicast(key.dst) {
+        // It is a multicast to some of the kernel, and its neighbour is one to all or to nobody by what table local says (`arp_constructor`).
+        return Err(NoRoute::Unknown(Because::Route(found.route)));
     }
     let choice = &mut *cx.choice;
     let chosen = ns
@@ -331,6 +337,10 @@ pub(super) fn local_packet<S: Sink>(cx: &mut Cx<'_, S>, skb: &mut Skb) -> Result
     if socket.raw && len > mtu {
         // Nobody cuts what a raw socket writes.
         return Err(End::dropped(DropCode::MessageTooLong, Locus::Subsystem("raw_send_hdrinc")));
+    }
+    if !socket.raw && skb.ip.protocol != TCP && skb.ip.dont_fragment && len > routed.dst.mtu as usize {
+        // Neither what another socket asks not to be cut. TCP makes its segments to fit.
+        return Err(End::dropped(DropCode::MessageTooLong, Locus::Subsystem("__ip_append_data")));
     }
     Ok(())
 }

@@ -124,6 +124,8 @@ pub(super) fn receive<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight) -> Next 
 /// VLAN tags that no VLAN device took, and the choice of the protocol.
 pub(super) fn to_protocol(flight: &mut Flight, dev: DevId) -> Next {
     let skb = &mut flight.skb;
+    // The tag, and the type behind it.
+    const TAG: usize = 6;
     let truncated = Next::End(End::dropped(DropCode::Truncated, Locus::Subsystem("skb_vlan_untag")));
     // The outermost tag, and those behind it as long as they say VLAN 0: `__netif_receive_skb_core` takes them off and, as there is no device for
     // its VLAN, a frame with a VLAN other than 0 is somebody else's from there on.
@@ -132,7 +134,7 @@ pub(super) fn to_protocol(flight: &mut Flight, dev: DevId) -> Next {
     {
         let l3 = skb.packet.l3();
         let [first, second, ..] = *l3 else { return truncated };
-        if l3.len() < 4 {
+        if l3.len() < TAG {
             return truncated;
         }
         let other = u16::from_be_bytes([first, second]) & 0x0fff != 0;

@@ -782,6 +782,12 @@ fn a_raw_socket_says_its_length_itself_and_keeps_to_the_mtu() {
     // Any other socket's is cut.
     assert_eq!(run.local(udp(NODE, "192.168.50.20", 1473)), forwarded());
     assert_eq!(run.frames().len(), 2);
+    // Unless it asks not to be.
+    let mut uncut = udp(NODE, "192.168.50.20", 1473).l3().to_vec();
+    uncut[6] |= 0x40;
+    checksum::put_ipv4(&mut uncut);
+    let end = run.local(Packet::from_l3(EtherType::IPV4, uncut));
+    assert_eq!(end, End::dropped(DropCode::MessageTooLong, Locus::Subsystem("__ip_append_data")));
     let mut bytes = udp(NODE, "192.168.50.20", 10).l3().to_vec();
     bytes[2..4].copy_from_slice(&200u16.to_be_bytes());
     let end = run.inject(raw(Packet::from_l3(EtherType::IPV4, bytes)));

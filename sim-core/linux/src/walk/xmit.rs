@@ -153,7 +153,8 @@ fn neighbour<S: Sink>(
     } else if silent {
         // An entry that somebody made is taken all the same.
         ns.links.neighbour(dev, addr).and_then(|entry| entry.mac).unwrap_or(own)
-    } else if ns.fib.is_broadcast(addr, dev) {
+    } else if ns.fib.is_broadcast(addr, dev) && ns.links.neighbour(dev, addr).is_none_or(|n| n.mac.is_none())
+    {
         MacAddr::BROADCAST
     } else {
         match resolve(cx, &flight.skb, dev, addr) {

@@ -27,8 +27,8 @@ pub enum FragmentError {
 /// The fragments of the packet `l3` for `mtu` bytes, in order; the packet itself, unchanged, if it fits.
 ///
 /// Pieces are multiples of 8 bytes except the last. MF and the offset go on from those of `l3`, which may be a fragment itself. In fragments
-/// after the first, options without the copied bit are overwritten with NOP (`ip_options_fragment`): the header keeps its length. The kernel
-/// clears DF in fragments unless the packet came as fragments with DF (`IPSKB_FRAG_PMTU`): `dont_fragment`.
+/// after the first, options without the copied bit are overwritten with NOP (`ip_options_fragment`): the header keeps its length. Pieces of
+/// a later fragment have the options that it came with, whatever they are. The kernel clears DF in fragments unless the packet came as fragments with DF (`IPSKB_FRAG_PMTU`): `dont_fragment`.
 pub fn fragment(l3: &[u8], mtu: usize, dont_fragment: bool) -> Result<Vec<Vec<u8>>, FragmentError> {
     let ip = Ipv4Fields::parse(l3)?;
     let total = usize::from(ip.total_len);
@@ -45,7 +45,9 @@ pub fn fragment(l3: &[u8], mtu: usize, dont_fragment: bool) -> Result<Vec<Vec<u8
     }
     let (head, data) = packet.split_at(header_len);
     let mut later = head.to_vec();
-    blank_uncopied(&mut later[20..]);
+    if ip.frag_offset == 0 {
+        blank_uncopied(&mut later[20..]);
+    }
     let mut pieces = Vec::with_capacity(data.len().div_ceil(room));
     let mut offset = ip.frag_offset;
     let mut rest = data;
@@ -114,6 +116,11 @@ mod tests {
             whole.extend_from_slice(&piece[28..]);
         }
         assert_eq!(whole, data);
+        // Options that a later fragment should not have are its sender's, and stay.
+        let mut odd = pieces[1].clone();
+        odd[20..28].copy_from_slice(&options);
+        put_ipv4(&mut odd);
+        assert!(fragment(&odd, 100, false).unwrap().iter().all(|piece| piece[20..28] == options));
         // A fragment can be fragmented again.
         let again = fragment(&pieces[1], 100, false).unwrap();
         assert!(again.iter().all(|p| Ipv4Fields::parse(p).unwrap().more_fragments));

@@ -43,7 +43,9 @@ fn reasons(packets: usize, freed: &[(&str, u16)]) -> Vec<Option<String>> {
     let mut runs = vec![PacketRun::default(); packets];
     let freed =
         freed.iter().map(|(reason, protocol)| Freed { protocol: *protocol, reason: (*reason).to_owned() });
-    ends(&loaded(), &mut runs, &vec![false; packets], &vec![false; packets], Some(freed.collect()), None);
+    let none = vec![false; packets];
+    let hints = Hints { told: &none, arrived: &none, heard: &none };
+    ends(&loaded(), &mut runs, hints, Some(freed.collect()), None);
     runs.into_iter().map(|run| run.kernel_reason).collect()
 }
 

@@ -22,6 +22,11 @@ pub(crate) fn has_custom_rules(config: &NetNsConfig) -> bool {
             || !rules.iter().zip(defaults).all(|(rule, default)| plain(rule, default)))
 }
 
+/// Realms in words of `ip`.
+pub(super) fn realms(realms: u32) -> String {
+    format!("{}/{}", realms >> 16, realms & 0xffff)
+}
+
 /// What a rule looks at, in words of `ip rule`.
 pub(super) fn selectors(rule: &RoutingRule) -> String {
     let mut text = String::new();
@@ -41,6 +46,7 @@ pub(super) fn selectors(rule: &RoutingRule) -> String {
     add("sport", rule.sport.map(range));
     add("dport", rule.dport.map(range));
     add("uidrange", rule.uid_range.map(|(lo, hi)| format!("{lo}-{hi}")));
+    add("realms", (rule.realms != 0).then(|| realms(rule.realms)));
     add("suppress_prefixlength", rule.suppress_prefix_len.map(|len| len.to_string()));
     text
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use pktwalk_linux::config::{Address, Device, DeviceKind, NetNsConfig, Route, RouteType};
 use pktwalk_scenario::engine::EngineError;
 
+use super::policy::realms;
 use crate::ns::unsupported;
 
 const TABLE_LOCAL: u32 = 255;
@@ -58,6 +59,30 @@ pub(super) fn without_lost(text: &mut String, config: &NetNsConfig) {
     }
 }
 
+/// Nexthop objects, numbered as they are made: the numbers of the dump mean nothing to a packet.
+#[derive(Default)]
+struct Objects {
+    last: u32,
+}
+
+impl Objects {
+    /// Commands that make a group of the nexthops of `route`; its number. The kernel takes dead ones out of groups.
+    fn group(&mut self, text: &mut String, route: &Route) -> u32 {
+        let mut members = Vec::new();
+        for hop in route.nexthops.iter().filter(|hop| !hop.dead) {
+            self.last += 1;
+            members.push(format!("{},{}", self.last, hop.weight.max(1)));
+            let via = hop.via.map(|via| format!(" via {via}")).unwrap_or_default();
+            let dev = hop.dev.as_ref().map(|dev| format!(" dev {dev}")).unwrap_or_default();
+            let onlink = if hop.onlink { " onlink" } else { "" };
+            let _ = writeln!(text, "nexthop add id {}{via}{dev}{onlink}", self.last);
+        }
+        self.last += 1;
+        let _ = writeln!(text, "nexthop add id {} group {}", self.last, members.join("/"));
+        self.last
+    }
+}
+
 /// Devices that are down, with legs of multipath routes by them: the kernel makes such a leg by a device that is up only.
 pub(super) fn down_with_legs(config: &NetNsConfig) -> Vec<&Device> {
     let leg = |device: &Device| {
@@ -98,8 +123,10 @@ pub(super) fn routes(text: &mut String, config: &NetNsConfig) -> Result<(), Engi
     let plain = v4().filter(|route| !has_gateway(route)).map(|route| (route, "append"));
     let first = first.into_iter().rev().map(|route| (route, "prepend"));
     let rest = rest.into_iter().map(|route| (route, "append"));
+    let mut objects = Objects::default();
     for (route, verb) in plain.chain(first).chain(rest) {
         let kind = route.kind.name();
+        let group = (route.by_object && route.nexthops.len() > 1).then(|| objects.group(text, route));
         let _ = write!(
             text,
             "route {verb} {kind} {} table {} protocol {}",
@@ -123,6 +150,10 @@ pub(super) fn routes(text: &mut String, config: &NetNsConfig) -> Result<(), Engi
         if let Some(limit) = route.hop_limit {
             let _ = write!(text, " hoplimit {limit}");
         }
+        if let Some(group) = group {
+            let _ = writeln!(text, " nhid {group}");
+            continue;
+        }
         let several = route.nexthops.len() > 1;
         for hop in &route.nexthops {
             if several {
@@ -134,6 +165,9 @@ pub(super) fn routes(text: &mut String, config: &NetNsConfig) -> Result<(), Engi
             }
             if let Some(dev) = &hop.dev {
                 let _ = write!(text, " dev {dev}");
+            }
+            if hop.realms != 0 {
+                let _ = write!(text, " realms {}", realms(hop.realms));
             }
             if several {
                 let _ = write!(text, " weight {}", hop.weight.max(1));

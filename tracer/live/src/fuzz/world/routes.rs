@@ -87,6 +87,11 @@ pub fn extra(rng: &mut Rng, routes: &mut Vec<Route>) {
     if rng.chance(30) {
         routes.push(special(rng));
     }
+    if rng.chance(4)
+        && let Some(hop) = routes.last_mut().and_then(|route| route.nexthops.first_mut())
+    {
+        hop.realms = *rng.pick(&[5u32, 3 << 16 | 5]);
+    }
 }
 
 /// A route of a kind that few nodes have.
@@ -103,7 +108,9 @@ fn special(rng: &mut Rng) -> Route {
                 onlink: false,
                 dead: false,
                 linkdown: false,
+                realms: 0,
             };
+            several.by_object = rng.chance(40);
             several.nexthops = vec![hop(GATEWAY, 1), hop(NEAR_HOST, *rng.pick(&[1u32, 3]))];
             several
         }
