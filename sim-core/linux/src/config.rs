@@ -107,6 +107,8 @@ pub enum MissingState {
     ConnectedSockets,
     /// No `nft list ruleset`, or nothing of the other backend: no rules but those that are known.
     OtherRules,
+    /// Neither rules of the backend nft nor `nft list ruleset`: no rules but those of legacy.
+    NftRules,
     /// No `ss`, or lines of it are lost: something listens wherever a packet is delivered.
     Sockets,
     /// The list of sockets may lack raw and ping sockets, which come from files of their own.
@@ -240,6 +242,9 @@ pub enum DeviceKind {
     /// Everything else, by the name that `ip -d link` gives the kind.
     Other(String),
 }
+
+/// The kind of a device of which nothing tells the kind, in [`DeviceKind::Other`]: `ip link` prints none without `-d`.
+pub const UNTOLD_KIND: &str = "untold";
 
 /// A bridge port's settings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

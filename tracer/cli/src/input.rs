@@ -56,7 +56,8 @@ fn defaults(missing: &[MissingState]) -> Vec<Remark> {
         | MissingState::Routes
         | MissingState::Sysctls
         | MissingState::Rulesets
-        | MissingState::OtherRules => true,
+        | MissingState::OtherRules
+        | MissingState::NftRules => true,
         MissingState::Devices
         | MissingState::Backend
         | MissingState::Neighbours
@@ -80,7 +81,9 @@ fn socket(text: Option<&str>) -> anyhow::Result<SocketIds> {
     for part in text.unwrap_or_default().split(',').filter(|part| !part.is_empty()) {
         let (key, value) =
             part.split_once('=').with_context(|| format!("--socket {part}: uid=N,gid=N is expected"))?;
-        let id: u32 = value.parse().with_context(|| format!("--socket {part}: a number is expected"))?;
+        let Ok(id) = value.parse::<u32>() else {
+            bail!("--socket {part}: a number is expected (`id {value}` prints those of a user)");
+        };
         let slot = match key {
             "uid" => &mut ids.uid,
             "gid" => &mut ids.gid,
@@ -271,5 +274,6 @@ fn read(source: &Source, packets: &Packets, said: &mut Vec<Remark>) -> anyhow::R
         sends: sends.into_iter().map(|(send, _)| send).collect(),
         seed: packets.seed,
         replies: !packets.no_reply,
+        ..Case::default()
     })
 }

@@ -140,6 +140,48 @@ fn check(name: &str) {
     assert_eq!(text.lines().count(), now.lines().count(), "docs/{name}.md");
 }
 
+/// The script of the page that collects a bundle, on a node that has these tools, beside those of every system.
+fn collected(name: &str, tools: &[&str]) -> (Vec<String>, String) {
+    use std::os::unix::fs::PermissionsExt;
+    let page = fs::read_to_string(root().join("docs/bundles.md")).expect("the page is there");
+    let script = page.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a script");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("collect-{name}"));
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(folder.join("bin")).expect("folder");
+    for tool in tools {
+        let path = folder.join("bin").join(tool);
+        fs::write(&path, format!("#!/bin/sh\necho {tool}\n")).expect("file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
+    }
+    let own = std::env::var_os("PATH").unwrap_or_default();
+    for tool in ["sh", "mkdir", "rm", "cat", "uname", "sed"] {
+        let found = std::env::split_paths(&own).map(|at| at.join(tool)).find(|at| at.exists());
+        symlink(found.expect(tool), folder.join("bin").join(tool)).expect("link");
+    }
+    let output = Command::new(folder.join("bin/sh"))
+        .args(["-c", script, "collect.sh", "out"])
+        .current_dir(&folder)
+        .env("PATH", folder.join("bin"))
+        .output()
+        .expect("sh runs");
+    let of = |file: &str| {
+        Some(format!("{file}: {}", fs::read_to_string(folder.join("out").join(file)).ok()?.trim()))
+    };
+    let rules = ["iptables-save", "iptables-legacy-save"].into_iter().filter_map(of).collect();
+    (rules, String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn rules_are_collected_by_whatever_tool_the_node_has() {
+    let both = ["iptables-save", "iptables-nft-save", "iptables-legacy-save"];
+    let (rules, _) = collected("both", &both);
+    assert_eq!(rules, ["iptables-save: iptables-nft-save", "iptables-legacy-save: iptables-legacy-save"]);
+    let (rules, said) = collected("old", &both[..1]);
+    assert_eq!(rules, ["iptables-save: iptables-save"], "{said}");
+    assert!(said.contains("rules by iptables-save"), "{said}");
+    assert_eq!(collected("legacy", &[both[0], both[2]]).0, ["iptables-legacy-save: iptables-legacy-save"]);
+}
+
 #[test]
 fn using() {
     check("using");

@@ -231,6 +231,9 @@ fn read(mut source: Source<'_>, label: &str, stem: &str) -> io::Result<Option<Bu
     Ok(Some(Bundle { name, node, host, netns }))
 }
 
+/// The longest remark, in bytes, that the name of what is lost repeats.
+const MOST_QUOTED: usize = 200;
+
 struct NetNsReader<'s, 'a> {
     source: &'s mut Source<'a>,
     label: &'s str,
@@ -352,7 +355,9 @@ impl<'s, 'a> NetNsReader<'s, 'a> {
         let backend = node.backend.clone().or_else(|| outer_backend.map(str::to_owned));
         let nft = self.rules("iptables-save", Family::V4, backend.as_deref(), false);
         let legacy = self.rules("iptables-legacy-save", Family::V4, backend.as_deref(), true);
-        self.missing(nft || legacy, MissingState::Rulesets);
+        // An empty list of legacy rules tells nothing of those of the other backend.
+        let rules = nft || self.ns.config.rulesets.iter().any(|ruleset| ruleset.save.family == Family::V4);
+        self.missing(rules, MissingState::Rulesets);
         let _ = self.rules("ip6tables-save", Family::V6, backend.as_deref(), false);
         let _ = self.rules("ip6tables-legacy-save", Family::V6, backend.as_deref(), true);
         self.registration_order();
@@ -364,7 +369,11 @@ impl<'s, 'a> NetNsReader<'s, 'a> {
         self.missing(there, MissingState::Sets);
         let native = self.with("nft.json", other::nft);
         self.unprinted(native);
-        self.missing(native && legacy || !(nft || legacy), MissingState::OtherRules);
+        match (nft, legacy) {
+            _ if !rules => {}
+            (true, _) => self.missing(native && legacy, MissingState::OtherRules),
+            (false, _) => self.missing(native, MissingState::NftRules),
+        }
 
         let (mut lines, mut whole) = (Vec::new(), true);
         let there = self.with("conntrack", |reader, text| {
@@ -444,7 +453,13 @@ impl<'s, 'a> NetNsReader<'s, 'a> {
             let Some(first) = diagnostics.iter().find(|one| one.lost == lost) else { continue };
             if lost == Lost::Part {
                 let mut reader = self.reader(first.source.file);
-                let what = format!("what is lost of {name} ({})", first.message);
+                // A line of a file that is no text says nothing.
+                let readable = first.message.len() <= MOST_QUOTED && !first.message.contains("\\u{");
+                let what = if readable {
+                    format!("what is lost of {name} ({})", first.message)
+                } else {
+                    format!("what is lost of {name}")
+                };
                 reader.unmodelled(first.source.line, what, UnmodelledPoint::Everywhere);
             } else {
                 self.unprinted.push((lost, first.source));
@@ -536,7 +551,12 @@ fn node_info(reader: &mut Reader<'_>, text: &[u8], node: &mut NodeInfo) {
             let message = error.without_snippet().to_string();
             let message = message.lines().next().unwrap_or_default();
             let message = message.rfind(" at line ").map_or(message, |at| &message[..at]).to_owned();
-            reader.error(line, message);
+            // What its reader says of a file that has no keys at all.
+            if message == "expected mapping start" {
+                reader.error(line, "not of the form `KEY: VALUE`, such as `name: node-a`");
+            } else {
+                reader.error(line, message);
+            }
             // Without it, nobody knows what it said of the backend.
             reader.note(0, "not read: name, time, kernel and backend are taken from elsewhere");
         }

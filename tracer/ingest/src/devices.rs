@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use pktwalk_linux::config::{
-    Address, BridgeOptions, BridgePort, Device, DeviceKind, NetNsConfig, UnmodelledPoint,
+    Address, BridgeOptions, BridgePort, Device, DeviceKind, NetNsConfig, UNTOLD_KIND, UnmodelledPoint,
 };
 use pktwalk_linux::diag::Remarks;
 use pktwalk_packet::MacAddr;
@@ -99,6 +99,7 @@ fn names(file: u32, text: &[u8]) -> Names {
 /// Devices of `ip -d -j link`, and what stands on what.
 pub(crate) fn links(reader: &mut Reader<'_>, text: &[u8]) -> Vec<Stacked> {
     let names = names(reader.file, text);
+    let detailed = has_details(text);
     let mut seen = HashSet::new();
     let mut stacked = Vec::new();
     json::objects(reader, text, |reader, object| {
@@ -108,7 +109,7 @@ pub(crate) fn links(reader: &mut Reader<'_>, text: &[u8]) -> Vec<Stacked> {
         }
         keys::LINK.check(reader, &object.map, object.line);
         details(reader, object);
-        let Some(device) = device(reader, object, &names, true) else { return };
+        let Some(device) = device(reader, object, &names, detailed) else { return };
         if !seen.insert(device.name.clone()) {
             reader.error(
                 object.line,
@@ -128,8 +129,32 @@ pub(crate) fn links(reader: &mut Reader<'_>, text: &[u8]) -> Vec<Stacked> {
         stacked.extend(stacked::of(reader, object, &device));
         reader.config.devices.push(device);
     });
+    if !detailed && !reader.config.devices.is_empty() {
+        reader
+            .warning(0, format!("printed without -d, and does not tell of what kind devices are: {COLLECT}"));
+        masters_of_no_kind(reader.config);
+    }
     reader.config.devices.sort_by_key(|device| device.ifindex);
     stacked
+}
+
+/// What to do about devices of which nothing tells the kind.
+const COLLECT: &str = "collect ip-link.json with `ip -d -j link`";
+
+/// Whether a list of links has what `print_linkinfo` of iproute2 prints with `-d` only: `promiscuity` of every device, and kinds.
+fn has_details(text: &[u8]) -> bool {
+    let found = |key: &[u8]| text.windows(key.len()).any(|part| part == key);
+    found(b"\"promiscuity\"") || found(b"\"linkinfo\"")
+}
+
+/// A device that others are ports of is none of hardware; what it is instead (a bridge, a bond, a VRF) nobody told.
+fn masters_of_no_kind(config: &mut NetNsConfig) {
+    let masters: HashSet<String> = config.devices.iter().filter_map(|device| device.master.clone()).collect();
+    for device in config.devices.iter_mut().filter(|device| masters.contains(&device.name)) {
+        if device.kind == DeviceKind::Physical {
+            device.kind = DeviceKind::Other(UNTOLD_KIND.to_owned());
+        }
+    }
 }
 
 /// The kernel itself takes what comes to the UDP port of a tunnel, though `ss` lists a socket there.
@@ -194,6 +219,9 @@ pub(crate) fn addresses(reader: &mut Reader<'_>, text: &[u8], have_links: bool) 
             device.addresses.extend(found);
         }
     });
+    if !have_links {
+        masters_of_no_kind(reader.config);
+    }
     reader.config.devices.sort_by_key(|device| device.ifindex);
     stacked
 }
@@ -338,9 +366,7 @@ fn kind(
             if peer_netns.is_some() {
                 DeviceKind::Veth { peer_ifindex, peer_netns }
             } else if object.has("link") || object.has("link_index") {
-                DeviceKind::Other(
-                    "device on another device, of a kind that ip-link.json would tell".to_owned(),
-                )
+                DeviceKind::Other(UNTOLD_KIND.to_owned())
             } else {
                 reader.warning(
                     object.line,

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use pktwalk_linux::config::UnmodelledPoint;
-use pktwalk_linux::hook::{Family, TableName};
+use pktwalk_linux::config::{Ruleset, UnmodelledPoint};
+use pktwalk_linux::hook::{Backend, Family, TableName};
 
 use crate::json;
 use crate::keys;
@@ -258,7 +258,12 @@ pub(crate) fn nft(reader: &mut Reader<'_>, text: &[u8]) {
             continue;
         }
         let hooks: Vec<&str> = table.base.iter().map(|(_, hook, _)| hook.as_str()).collect();
-        let what = format!("nft table {family} {name} (base chains at {})", hooks.join(", "));
+        let whose = if is_unsaved(reader, &family, &name, &table) {
+            "rules of iptables-nft, which no file iptables-save holds: "
+        } else {
+            ""
+        };
+        let what = format!("{whose}nft table {family} {name} (base chains at {})", hooks.join(", "));
         match family.as_str() {
             _ if hooks.is_empty() || !table.acts => {}
             "ip6" => reader.note(table.line, format!("{what}: IPv6 only")),
@@ -277,6 +282,17 @@ pub(crate) fn nft(reader: &mut Reader<'_>, text: &[u8]) {
             _ => reader.unmodelled(table.line, what, UnmodelledPoint::Everywhere),
         }
     }
+}
+
+/// Whether it looks as what iptables-nft writes, where no file holds rules of that backend: a table of its names, whose base chains are called as its
+/// own are.
+fn is_unsaved(reader: &Reader<'_>, family: &str, name: &str, table: &NftTable) -> bool {
+    const OWN: [&str; 5] = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
+    let saved = |ruleset: &Ruleset| ruleset.backend == Backend::Nft && ruleset.save.family == Family::V4;
+    family == "ip"
+        && TableName::from_name(name).is_some()
+        && table.base.iter().all(|(chain, ..)| OWN.contains(&chain.as_str()))
+        && !reader.config.rulesets.iter().any(saved)
 }
 
 fn is_iptables_own(reader: &Reader<'_>, family: &str, name: &str, table: &NftTable) -> bool {

@@ -104,7 +104,10 @@ pub fn write_bundle(dir: &Path, node: &NodeInfo, config: &NetNsConfig) -> Result
     if !missing(MissingState::Conntrack) || !config.connections.is_empty() {
         out.file("conntrack", &conntrack::print(&config.connections))?;
     }
-    if !missing(MissingState::OtherRules) && !missing(MissingState::Rulesets) {
+    if !missing(MissingState::OtherRules)
+        && !missing(MissingState::NftRules)
+        && !missing(MissingState::Rulesets)
+    {
         out.file("nft.json", "{\"nftables\": []}\n")?;
         if config.rulesets.iter().all(|ruleset| ruleset.backend == Backend::Nft) {
             out.file("iptables-legacy-save", "")?;
@@ -245,6 +248,8 @@ fn common(device: &Device, config: &NetNsConfig) -> Map<String, Value> {
     }
     let group = if device.group == 0 { "default".to_owned() } else { device.group.to_string() };
     map.insert("group".into(), json!(group));
+    // What only `-d` prints, and of every device.
+    map.insert("promiscuity".into(), json!(u8::from(device.promisc)));
     let link_type = match (&device.kind, device.mac) {
         (DeviceKind::Loopback, _) => "loopback",
         (_, Some(_)) => "ether",

@@ -5,7 +5,7 @@
 use std::process::Command;
 
 use pktwalk_ingest::{Bundle, read_bundle, read_files, write_bundle};
-use pktwalk_linux::config::{MissingState, UnmodelledPoint};
+use pktwalk_linux::config::{DeviceKind, MissingState, UNTOLD_KIND, UnmodelledPoint};
 use pktwalk_linux::diag::MOST_REMARKS;
 
 fn bundle(files: &[(&str, &str)]) -> Bundle {
@@ -293,4 +293,67 @@ fn rules_of_the_other_family_are_not_read_as_rules_of_this_one() {
     // Of two backends, one has no place here.
     let ns = read("iptables-save", &format!("{four}{legacy}"));
     assert!(everywhere(&ns) && tables(&ns) == 1 && said(&ns, 7), "{:?}", ns.diagnostics);
+}
+
+#[test]
+fn missing_rules_are_told_though_an_empty_list_of_legacy_rules_is_there() {
+    let empty = ("iptables-legacy-save", "");
+    let legacy = ("iptables-legacy-save", "*filter\n:INPUT DROP [0:0]\nCOMMIT\n");
+    let nft = ("nft.json", r#"{"nftables": []}"#);
+    let addr = ("ip-addr.json", "[]");
+    let missing = |files: &[(&str, &str)]| {
+        let all = bundle(files).host.config.missing;
+        let rules = [MissingState::Rulesets, MissingState::OtherRules, MissingState::NftRules];
+        all.into_iter().filter(|state| rules.contains(state)).collect::<Vec<_>>()
+    };
+    assert_eq!(missing(&[addr]), [MissingState::Rulesets]);
+    assert_eq!(missing(&[empty]), [MissingState::Rulesets]);
+    assert_eq!(missing(&[empty, nft]), [MissingState::Rulesets]);
+    assert_eq!(missing(&[legacy]), [MissingState::NftRules]);
+    assert_eq!(missing(&[legacy, nft]), []);
+}
+
+#[test]
+fn links_without_details_are_told_and_a_master_is_of_no_kind() {
+    // As `ip -j link` prints a bridge and its port, and as `ip -d -j link` prints the bridge.
+    let plain = |more: &str| {
+        format!(
+            r#"[{{"ifindex":2,"ifname":"eth0","flags":["UP","LOWER_UP"],"mtu":1500,"master":"br0","link_type":"ether","address":"02:00:00:00:00:02"}},
+{{"ifindex":3,"ifname":"br0","flags":["UP","LOWER_UP"],"mtu":1500,"link_type":"ether","address":"02:00:00:00:00:02"{more}}}]"#
+        )
+    };
+    let kind = |files: &[(&str, &str)]| bundle(files).host.config.devices[1].kind.clone();
+    let text = plain("");
+    let told = bundle(&[("ip-link.json", &text)]);
+    let remarks: Vec<String> = told.remarks().map(|(_, remark)| remark).collect();
+    assert!(
+        remarks.iter().any(|remark| remark.contains("collect ip-link.json with `ip -d -j link`")),
+        "{remarks:?}"
+    );
+    assert_eq!(kind(&[("ip-link.json", &text)]), DeviceKind::Other(UNTOLD_KIND.to_owned()));
+    let addrs = text.replace("}", ",\"addr_info\":[]}");
+    assert_eq!(kind(&[("ip-addr.json", &addrs)]), DeviceKind::Other(UNTOLD_KIND.to_owned()));
+    let text = plain(
+        r#","promiscuity":0,"linkinfo":{"info_kind":"bridge","info_data":{"vlan_filtering":0,"nf_call_iptables":0}}"#,
+    );
+    let told = bundle(&[("ip-link.json", &text)]);
+    assert!(!told.remarks().any(|(_, remark)| remark.contains("without -d")));
+    assert!(matches!(told.host.config.devices[1].kind, DeviceKind::Bridge { .. }));
+}
+
+#[test]
+fn tables_of_iptables_nft_without_its_file_name_that_file() {
+    let table = |chain: &str| {
+        format!(
+            r#"{{"nftables": [{{"table": {{"family": "ip", "name": "filter", "handle": 1}}}},
+{{"chain": {{"family": "ip", "table": "filter", "name": "{chain}", "handle": 1, "type": "filter", "hook": "forward", "prio": 0, "policy": "drop"}}}}]}}"#
+        )
+    };
+    let named = |chain: &str| everywhere(&bundle(&[("nft.json", &table(chain))])).remove(0).1;
+    let own = named("FORWARD");
+    assert!(
+        own.starts_with("rules of iptables-nft, which no file iptables-save holds: nft table ip filter"),
+        "{own}"
+    );
+    assert!(named("forward").starts_with("nft table ip filter"));
 }

@@ -49,7 +49,11 @@ pub fn assumed(assumption: Assumption, names: &dyn Names) -> Assumed {
             make(
                 "neighbour-answers",
                 format!("{addr} answers ARP on {}", names.device(dev)),
-                format!("--assume no-neighbour={addr}, or file ip-neigh.json in the bundle"),
+                if names.lists_neighbours() {
+                    format!("--assume no-neighbour={addr}; it is not in ip-neigh.json")
+                } else {
+                    format!("--assume no-neighbour={addr}, or file ip-neigh.json in the bundle")
+                },
             )
         }
         Assumption::ConntrackEmpty => make(
@@ -131,6 +135,11 @@ fn missing_state(missing: MissingState) -> (&'static str, &'static str, &'static
             "no-other-rules",
             "no rules but those of iptables-save",
             "files nft.json and iptables-legacy-save in the bundle",
+        ),
+        MissingState::NftRules => (
+            "no-nft-rules",
+            "no rules but those of iptables-legacy-save",
+            "files iptables-save and nft.json in the bundle",
         ),
         MissingState::Sockets => (
             "sockets-listen",

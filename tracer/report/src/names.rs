@@ -102,4 +102,8 @@ pub trait Names {
     fn socket(&self, position: u32) -> String;
     /// Whether rules of both backends are there, so that a report has to say which.
     fn two_backends(&self) -> bool;
+    /// Whether the bundle has a list of neighbours, so that one that is assumed is none of it.
+    fn lists_neighbours(&self) -> bool {
+        false
+    }
 }

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use pktwalk_linux::config::{DeviceKind, Nexthop, Route, RouteType, RoutingAction, RoutingRule};
+use pktwalk_linux::config::{
+    DeviceKind, MissingState, Nexthop, Route, RouteType, RoutingAction, RoutingRule, UNTOLD_KIND,
+};
 use pktwalk_linux::fib::{TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN, scope};
 use pktwalk_linux::hook::{Backend, Family, TableName};
 use pktwalk_linux::ids::{ChainId, DevId, RouteId, RoutingRuleId, RuleId, SetId, SourceLine};
@@ -65,6 +67,10 @@ impl Names for NetNsNames<'_> {
     fn device_kind(&self, dev: DevId) -> Described {
         let device = self.ns.config.devices.get(dev.index());
         let text = match device.map(|device| &device.kind) {
+            Some(DeviceKind::Other(kind)) if kind == UNTOLD_KIND => {
+                "a device whose kind the bundle does not tell (collect ip-link.json with `ip -d -j link`)"
+                    .to_owned()
+            }
             Some(DeviceKind::Other(kind)) => format!("a device of kind {kind}"),
             Some(DeviceKind::Bridge { vlan_filtering: true, .. }) => "a bridge that filters VLANs".to_owned(),
             _ => "a device of a kind that is not modelled".to_owned(),
@@ -223,6 +229,10 @@ impl Names for NetNsNames<'_> {
             Some(set) => Described { text: set.name.clone(), location: self.location(set.source) },
             None => Described { text: format!("set {}", set.0), location: None },
         }
+    }
+
+    fn lists_neighbours(&self) -> bool {
+        !self.ns.config.missing.contains(&MissingState::Neighbours)
     }
 
     fn unmodelled(&self, position: u32) -> Described {

@@ -204,6 +204,40 @@ fn consumed(packet: &PacketTrace) -> String {
     if arp { "ARP was handled here" } else { "taken out of the stack (queued to user space)" }.to_owned()
 }
 
+/// Why a walk meets state that it cannot evaluate though nothing of it is unmodelled: the bundle lacks it. Told by the words of the readers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Missing {
+    /// A file is broken or cannot be read.
+    Broken,
+    /// A file is not there.
+    File,
+}
+
+impl Missing {
+    fn of(text: &str) -> Option<Missing> {
+        if text.starts_with("what is lost of ") || text.ends_with(", which cannot be read") {
+            Some(Missing::Broken)
+        } else if text.contains(", which no file ") || text.ends_with(" the bundle does not hold") {
+            Some(Missing::File)
+        } else {
+            None
+        }
+    }
+}
+
+/// What can be done about state that made an end `Unknown`, as called `text`.
+pub(crate) fn instead(text: &str) -> String {
+    match Missing::of(text) {
+        Some(Missing::Broken) => "collect that file again".to_owned(),
+        Some(Missing::File) => "collect what is missing (docs/bundles.md)".to_owned(),
+        None => {
+            // Part of the name is enough; a quote would end the argument.
+            let words = text.split([')', '(', '\'']).next().unwrap_or_default().trim_end();
+            format!("--assume ignore='{words}', if it lets this packet pass unchanged")
+        }
+    }
+}
+
 fn unknown(because: Because, names: &dyn Names) -> String {
     let rule_at = |rule: RuleId| {
         let rule = names.rule(rule);
@@ -228,7 +262,11 @@ fn unknown(because: Because, names: &dyn Names) -> String {
             format!("{} asks for a set that is not in the bundle{which}", rule_at(rule))
         }
         Because::State(position) => {
-            format!("it meets something that is not modelled: {}", names.unmodelled(position).text)
+            let text = names.unmodelled(position).text;
+            match Missing::of(&text) {
+                Some(_) => format!("the bundle does not tell all that could decide: {text}"),
+                None => format!("it meets something that is not modelled: {text}"),
+            }
         }
         Because::Device(dev) => format!("not modelled: {}", names.device_kind(dev).text),
         Because::RoutingRule(rule) => {

@@ -17,7 +17,7 @@ use crate::layout::{Line, Paper, Tone};
 use crate::names::Names;
 use crate::nearest::near;
 use crate::record::{Remark, SendRecord, WalkRecord};
-use crate::sentence::{code, last_flow, place, returned, sentence};
+use crate::sentence::{code, instead, last_flow, place, returned, sentence};
 use crate::steps::{made_by, words};
 
 /// How much is told.
@@ -259,11 +259,15 @@ impl Writer<'_> {
             _ => None,
         };
         if let Some((label, what)) = unmodelled {
+            let instead = matches!(end.because, Some(Because::State(_))).then(|| instead(&what.text));
             paper.line(
                 &Line::new(indent, Tone::Plain, what.text)
                     .label(Tone::Dim, label)
                     .note(location(what.location)),
             );
+            if let Some(instead) = instead {
+                paper.line(&Line::new(indent, Tone::Plain, instead).label(Tone::Dim, "instead"));
+            }
         }
     }
 

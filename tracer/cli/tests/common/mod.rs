@@ -17,7 +17,7 @@ fn link(mtu: u32) -> String {
         r#"[
  {{"ifindex":1,"ifname":"lo","flags":["LOOPBACK","UP","LOWER_UP"],"mtu":65536,"link_type":"loopback","address":"00:00:00:00:00:00"}},
  {{"ifindex":2,"ifname":"eth0","flags":["BROADCAST","MULTICAST","UP","LOWER_UP"],"mtu":1500,"link_type":"ether","address":"02:00:00:00:00:01"}},
- {{"ifindex":3,"ifname":"eth1","flags":["BROADCAST","MULTICAST","UP","LOWER_UP"],"mtu":{mtu},"link_type":"ether","address":"02:00:00:00:01:01"}}]"#
+ {{"ifindex":3,"ifname":"eth1","flags":["BROADCAST","MULTICAST","UP","LOWER_UP"],"mtu":{mtu},"link_type":"ether","address":"02:00:00:00:01:01","promiscuity":0}}]"#
     )
 }
 
