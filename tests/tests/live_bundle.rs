@@ -81,6 +81,42 @@ fn connected_sockets_are_left_out_and_named_where_a_packet_meets_one() {
 }
 
 #[test]
+fn sockets_that_the_model_assumes_are_opened_and_take_whatever_comes() {
+    if skip_unprivileged("sockets_that_the_model_assumes_are_opened_and_take_whatever_comes") {
+        return;
+    }
+    let mut config = open();
+    config.sockets = None;
+    let sends = vec![
+        send("tcp 10.0.1.2:40000 > 10.0.1.1:22 flags=S ipid=1", "left"),
+        // Of a connection that began before, and the end of one.
+        send("tcp 10.0.1.2:40001 > 10.0.1.1:22 flags=A ipid=2", "left"),
+        send("tcp 10.0.1.2:40001 > 10.0.1.1:22 flags=FA ipid=3", "left"),
+        send("tcp 10.0.1.2:40001 > 10.0.1.1:22 flags=R ipid=4", "left"),
+        send("udp 10.0.1.2:40000 > 10.0.1.1:53 ipid=5", "left"),
+        send("icmp echo-reply 10.0.1.2 > 10.0.1.1 id=7 ipid=6", "left"),
+    ];
+    let confirmation = confirmed(config.clone(), sends);
+    assert_eq!(confirmation.agreement(), Agreement::Agree, "{:?}", confirmation.differences);
+    assert_eq!(ends(&confirmation), [Some(Disposition::Delivered); 6]);
+    assert_eq!(confirmation.assumed.into_iter().collect::<Vec<_>>(), [(1, 7), (6, 22), (17, 53)]);
+    // What the user says to be closed is not assumed, and not opened.
+    config.closed.push((6, 22));
+    let closed = send("tcp 10.0.1.2:40000 > 10.0.1.1:22 flags=S ipid=1", "left");
+    let confirmation = confirmed(config.clone(), vec![closed]);
+    assert_eq!(confirmation.agreement(), Agreement::Agree, "{:?}", confirmation.differences);
+    assert_eq!(ends(&confirmation), [Some(Disposition::Rejected)]);
+    // Nobody can listen at port 0.
+    let zero = send("udp 10.0.1.2:40000 > 10.0.1.1:0 ipid=1", "left");
+    let confirmation = confirmed(config, vec![zero]);
+    assert_eq!(confirmation.agreement(), Agreement::Unconfirmed, "{:?}", confirmation.differences);
+    assert_eq!(
+        confirmation.other.gaps,
+        ["packet 1 is for an assumed socket of UDP port 0, which is not opened here"]
+    );
+}
+
+#[test]
 fn a_listener_on_a_mapped_address_is_one_of_ipv4() {
     if skip_unprivileged("a_listener_on_a_mapped_address_is_one_of_ipv4") {
         return;

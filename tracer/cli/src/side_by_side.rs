@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use pktwalk_report::SendRecord;
-use pktwalk_report::flow::packet_line;
+use pktwalk_report::flow::{packet_line, protocol};
 use pktwalk_scenario::compare::{Compared, Difference, What, Whole};
 use pktwalk_scenario::confirm::{Agreement, Confirmation};
 use pktwalk_scenario::event::{FrameOut, PacketRun, ScenarioEvent};
@@ -68,6 +68,15 @@ pub fn side_by_side(confirmation: &Confirmation) -> Side {
     }
     for one in &confirmation.not_made {
         let _ = writeln!(text, "left out of the kernel's connection table: {one}\n");
+    }
+    if !confirmation.assumed.is_empty() {
+        let names = confirmation.assumed.iter().map(|&(of, port)| format!("{} {port}", protocol(of)));
+        let names: Vec<String> = names.collect();
+        let _ = writeln!(
+            text,
+            "opened in the kernel, as the model assumes that something listens: {}\n",
+            names.join(", ")
+        );
     }
     for gap in &confirmation.other.gaps {
         let _ = writeln!(text, "not confirmed: {gap}\n");

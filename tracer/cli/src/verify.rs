@@ -61,7 +61,8 @@ pub fn run(out: &Out, args: &Verify) -> anyhow::Result<Exit> {
     if let Some(verdict) = &verdict {
         out.text(&fold(&format!("{verdict}\n\n"), out.width()))?;
     }
-    if case.replies && case.sends.iter().any(|send| matches!(send.entry, Entry::Local(_))) {
+    let told = case.config.sockets.is_some();
+    if told && case.replies && case.sends.iter().any(|send| matches!(send.entry, Entry::Local(_))) {
         out.text(&fold(RAW, out.width()))?;
     }
     for (at, side) in sides.iter().enumerate() {

@@ -1,5 +1,5 @@
 //! Programs that free what has arrived: one of two instructions at the other end of every wire, one on listening sockets for connections that they
-//! let begin. Both do it under a drop reason that nothing else here gives.
+//! let begin, one on listening sockets that are assumed. All do it under a drop reason that nothing else here gives.
 //!
 //! Without the first, the other end's own stack would free the frame, for reasons that the namespace under test could have had as well. Without the
 //! second, the kernel would answer.
@@ -23,6 +23,8 @@ const TCX_INGRESS: u32 = 46;
 
 /// `r0 = TCX_DROP; exit`, and its licence.
 static PROGRAM: [u8; 16] = [0xb7, 0, 0, 0, 2, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
+/// `r0 = 0; exit`: keeps no byte of a packet, which frees it (`sk_filter_trim_cap`).
+static TAKE: [u8; 16] = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
 static LICENSE: &[u8] = b"Apache-2.0\0";
 
 fn bpf(command: libc::c_int, attributes: &[u8; 72]) -> io::Result<RawFd> {
@@ -54,9 +56,17 @@ fn load_as(kind: u32, program: &[u8]) -> io::Result<OwnedFd> {
 pub(crate) fn take_and_free(socket: &OwnedFd) -> io::Result<()> {
     use std::os::fd::AsRawFd;
     let begun = map()?;
-    let program = listener_program(begun.as_raw_fd());
-    let fd = load_as(SOCKET_FILTER, &program)?;
-    let number = fd.as_raw_fd();
+    filter(socket, &load_as(SOCKET_FILTER, &listener_program(begun.as_raw_fd()))?)
+}
+
+/// Makes a listening socket free every segment: it stands for whoever takes them, also those of connections that began before.
+pub(crate) fn take_all(socket: &OwnedFd) -> io::Result<()> {
+    filter(socket, &load_as(SOCKET_FILTER, &TAKE)?)
+}
+
+fn filter(socket: &OwnedFd, program: &OwnedFd) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let number = program.as_raw_fd();
     let size = libc::socklen_t::try_from(size_of_val(&number)).unwrap_or_default();
     // SAFETY: the kernel reads the descriptor, which lives to the end of the call; the socket keeps the program, and that the map.
     let done = unsafe {

@@ -4,7 +4,7 @@
 //! that the case says nothing of; packets from a socket are sent by a raw socket with its own
 //! header (`IP_HDRINCL`), so that the route lookup of the sender sees no ports, and a socket without an owner is one of user 0; neighbours
 //! do not age; the wires have no checksum offload; devices of kinds that are not modelled are wires;
-//! listening sockets take the connections that begin, and answer nothing to them.
+//! listening sockets take the connections that begin, and answer nothing to them; sockets that the case assumes take everything.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -263,6 +263,7 @@ fn run(
         }
         let Some(world) = worlds.last_mut() else { return Err(failed("no world")) };
         world.program(&case.config)?;
+        world.open_assumed(&case.assumed)?;
         world.fill(case.sends.len())?;
         if heard_at_once(case) {
             std::thread::sleep(LOCKTIME);

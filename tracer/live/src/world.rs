@@ -380,27 +380,21 @@ impl World {
                     None => continue,
                 },
             };
-            let (kind, protocol) = match wanted.protocol {
-                TCP => (SockType::Stream, None),
-                UDP => (SockType::Datagram, None),
-                // A ping socket, whose port is the identifier.
-                _ => (SockType::Datagram, Some(SockProtocol::Icmp)),
-            };
-            let told = |errno: Errno| failed(format!("socket on port {}: {errno}", wanted.port));
-            let fd = socket(AddressFamily::Inet, kind, SockFlag::SOCK_CLOEXEC, protocol).map_err(told)?;
-            setsockopt(&fd, sockopt::ReuseAddr, &true).map_err(told)?;
-            if protocol.is_none() {
-                // Processes may share a port, and sockets of any and of one address stand beside each other.
-                setsockopt(&fd, sockopt::ReusePort, &true).map_err(told)?;
+            let fd = bound(wanted.protocol, local, wanted.port, wanted.dev.as_ref())?;
+            if wanted.protocol == TCP {
+                listening(&fd, bpf::take_and_free)?;
             }
-            if let Some(dev) = &wanted.dev {
-                setsockopt(&fd, sockopt::BindToDevice, &dev.into()).map_err(told)?;
-            }
-            let address = SockaddrIn::from(SocketAddrV4::new(local, wanted.port));
-            bind(fd.as_raw_fd(), &address).map_err(told)?;
-            if kind == SockType::Stream {
-                bpf::take_and_free(&fd).map_err(|error| failed(format!("filter of a socket: {error}")))?;
-                listen(&fd, Backlog::new(16).unwrap_or(Backlog::MAXCONN)).map_err(told)?;
+            self.sockets.push(fd);
+        }
+        Ok(())
+    }
+
+    /// Opens sockets of any address that the model assumed, by IP protocol and port. They take whatever comes, as the model says of them.
+    pub fn open_assumed(&mut self, sockets: &BTreeSet<(u8, u16)>) -> Result<(), EngineError> {
+        for &(protocol, port) in sockets {
+            let fd = bound(protocol, Ipv4Addr::UNSPECIFIED, port, None)?;
+            if protocol == TCP {
+                listening(&fd, bpf::take_all)?;
             }
             self.sockets.push(fd);
         }
@@ -636,6 +630,35 @@ impl World {
         }
         Ok(fd)
     }
+}
+
+/// A socket of the calling thread's namespace: of TCP, of UDP, or a ping socket, whose port is the identifier.
+fn bound(protocol: u8, local: Ipv4Addr, port: u16, dev: Option<&String>) -> Result<OwnedFd, EngineError> {
+    let told = |errno: Errno| failed(format!("socket on port {port}: {errno}"));
+    let (kind, protocol) = match protocol {
+        TCP => (SockType::Stream, None),
+        UDP => (SockType::Datagram, None),
+        _ => (SockType::Datagram, Some(SockProtocol::Icmp)),
+    };
+    let fd = socket(AddressFamily::Inet, kind, SockFlag::SOCK_CLOEXEC, protocol).map_err(told)?;
+    setsockopt(&fd, sockopt::ReuseAddr, &true).map_err(told)?;
+    if protocol.is_none() {
+        // Processes may share a port, and sockets of any and of one address stand beside each other.
+        setsockopt(&fd, sockopt::ReusePort, &true).map_err(told)?;
+    }
+    if let Some(dev) = dev {
+        setsockopt(&fd, sockopt::BindToDevice, &dev.into()).map_err(told)?;
+    }
+    let address = SockaddrIn::from(SocketAddrV4::new(local, port));
+    bind(fd.as_raw_fd(), &address).map_err(told)?;
+    Ok(fd)
+}
+
+/// Makes it listen, with the filter that takes segments in.
+fn listening(fd: &OwnedFd, take: fn(&OwnedFd) -> std::io::Result<()>) -> Result<(), EngineError> {
+    take(fd).map_err(|error| failed(format!("filter of a socket: {error}")))?;
+    listen(fd, Backlog::new(16).unwrap_or(Backlog::MAXCONN))
+        .map_err(|errno| failed(format!("a listening socket: {errno}")))
 }
 
 /// Stops the ports of bridges that do not forward. A bridge starts a stopped port when it hears that its carrier came up, which is what makes the

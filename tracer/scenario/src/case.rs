@@ -1,6 +1,6 @@
 //! [`Case`]: a namespace and packets for it, ready to run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pktwalk_linux::config::NetNsConfig;
 use pktwalk_linux::skb::SkbSocket;
@@ -26,6 +26,9 @@ pub struct Case {
     pub seed: u64,
     /// Whether the reply to a packet that arrived is walked too.
     pub replies: bool,
+    /// IP protocol and port (of ICMP, identifier) of sockets that the model assumed, where the configuration tells of none
+    /// (`Assumption::SocketListens`). An engine that runs a real stack opens them, and they take whatever comes. The model does not look at them.
+    pub assumed: BTreeSet<(u8, u16)>,
 }
 
 /// One packet and where it enters.

@@ -1,5 +1,7 @@
 //! Two engines on one case, backend by backend.
 
+use std::collections::BTreeSet;
+
 use pktwalk_linux::config::Ruleset;
 use pktwalk_linux::hook::{Backend, Family};
 use pktwalk_linux::iptables::ast::Policy;
@@ -15,7 +17,7 @@ use crate::model::{Choices, ModelEngine, ModelRun};
 
 mod left_out;
 
-use left_out::{Met, without_connections};
+use left_out::{Met, assumed, may_assume, without_connections};
 pub use left_out::{is_made, is_opened};
 
 /// The case on one backend: what both engines saw, and where they differ.
@@ -35,6 +37,8 @@ pub struct Confirmation {
     pub unlike: Option<usize>,
     /// Connections of the case that the other engine is not given, a line each. Packets of theirs end `Unknown` on the model.
     pub not_made: Vec<String>,
+    /// IP protocol and port of sockets that the model assumed, and that the other engine was given for that.
+    pub assumed: BTreeSet<(u8, u16)>,
 }
 
 /// What two runs come to.
@@ -190,6 +194,16 @@ fn number(packet: &mut Packet) {
     *packet = Packet::from_l3(EtherType::IPV4, bytes).with_missing(packet.missing());
 }
 
+/// How often a case is run again for sockets that only the other engine's random choices led to.
+const MORE_SOCKETS: usize = 3;
+
+/// One run on each, of the same random choices.
+fn both(case: &Case, other: &mut Judge<'_>) -> Result<(EngineRun, ModelRun), EngineError> {
+    let (run, choices) = other(case)?;
+    let model = ModelEngine::with_choices(choices).walk(case)?;
+    Ok((run, model))
+}
+
 /// Runs `case` on the `other` engine and on the model. Packets of the namespace's own are those of a raw socket on both: a kernel is given their
 /// headers as they are, and that is the socket which can do that.
 ///
@@ -208,9 +222,20 @@ pub fn confirm(
         }
     }
     let mut confirmations = Vec::new();
-    for Backed { backend, case, left_out } in on_backends(&case, backends) {
-        let (mut run, choices) = other(&case)?;
-        let mut model = ModelEngine::with_choices(choices).walk(&case)?;
+    for Backed { backend, mut case, left_out } in on_backends(&case, backends) {
+        if may_assume(&case.config) {
+            case.assumed = assumed(&ModelEngine::new().walk(&case)?);
+        }
+        let (mut run, mut model) = both(&case, other)?;
+        for _ in 0..MORE_SOCKETS {
+            // Random choices of the other engine led to sockets that the model's own did not.
+            let also = assumed(&model);
+            if also.is_subset(&case.assumed) {
+                break;
+            }
+            case.assumed.extend(also);
+            (run, model) = both(&case, other)?;
+        }
         let Met { first: unlike, lines } = Met::of(&case, &model, &run.stand_ins);
         run.gaps.extend(lines);
         let not_made = without_connections(&case, &mut model.run);
@@ -223,6 +248,7 @@ pub fn confirm(
             left_out,
             unlike,
             not_made,
+            assumed: case.assumed,
         });
     }
     Ok(confirmations)

@@ -168,8 +168,7 @@ pub fn assemble(
         peers: place.peers.clone(),
         remarks: place.remarks.iter().cloned().chain(remarks).collect(),
         sends,
-        seed: 0,
-        replies: false,
+        ..Case::default()
     };
     Ok((case, expects))
 }

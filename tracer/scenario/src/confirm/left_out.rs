@@ -1,12 +1,14 @@
 //! What of a case an engine that runs real stacks is not given, and which packet met it: from that one on nothing is confirmed.
 
-use pktwalk_linux::config::{Connection, DeviceKind, Socket};
+use std::collections::BTreeSet;
+
+use pktwalk_linux::config::{Connection, DeviceKind, MissingState, NetNsConfig, Socket};
 use pktwalk_linux::conntrack::TcpState;
 use pktwalk_linux::conntrack::tuple::CtL4;
 use pktwalk_linux::reason::{Disposition, DropCode};
-use pktwalk_linux::trace::Step;
+use pktwalk_linux::trace::{Assumption, Step};
 use pktwalk_packet::{EtherType, Ipv4Fields, Packet, TcpFields, tcp_flag};
-use pktwalk_report::flow::tuple_line;
+use pktwalk_report::flow::{protocol, tuple_line};
 
 use crate::case::{Case, CaseSend, Entry};
 use crate::event::{CtSnapshot, EngineRun};
@@ -30,6 +32,24 @@ pub fn is_opened(socket: &Socket) -> bool {
             ICMP => socket.port != 0,
             _ => false,
         }
+}
+
+/// Whether some socket may have to be assumed: the list of those of the namespace is not there, or not whole.
+pub(super) fn may_assume(config: &NetNsConfig) -> bool {
+    let unknown = [MissingState::Sockets, MissingState::RawSockets];
+    config.sockets.is_none() || unknown.iter().any(|state| config.missing.contains(state))
+}
+
+/// The sockets that the model assumed, as far as an engine can open them: none of a protocol that a module brings, and none at port 0, which is
+/// nobody's.
+pub(super) fn assumed(model: &ModelRun) -> BTreeSet<(u8, u16)> {
+    let records = model.run.sends.iter().filter_map(|send| send.record.as_ref());
+    let steps = records.flat_map(|record| &record.request.packets).flat_map(|packet| &packet.steps);
+    let sockets = steps.filter_map(|recorded| match recorded.step {
+        Step::Assumed(Assumption::SocketListens { protocol, port }) => Some((protocol, port)),
+        _ => None,
+    });
+    sockets.filter(|&(protocol, port)| matches!(protocol, ICMP | TCP | UDP) && port != 0).collect()
 }
 
 /// Whether the kernel engine makes this connection: of others the dump does not tell enough. Packets of those end `Unknown` on the model.
@@ -100,6 +120,15 @@ impl Met {
                     met.tell(
                         at,
                         format!("packet {number} is for {}, which is not opened here", name(socket)),
+                    );
+                }
+                if let Step::Assumed(Assumption::SocketListens { protocol: of, port }) = recorded.step
+                    && !case.assumed.contains(&(of, port))
+                {
+                    let of = protocol(of);
+                    met.tell(
+                        at,
+                        format!("packet {number} is for an assumed socket of {of} port {port}, which is not opened here"),
                     );
                 }
             }
