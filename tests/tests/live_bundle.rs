@@ -94,7 +94,7 @@ fn sockets_that_the_model_assumes_are_opened_and_take_whatever_comes() {
         send("tcp 10.0.1.2:40001 > 10.0.1.1:22 flags=FA ipid=3", "left"),
         send("tcp 10.0.1.2:40001 > 10.0.1.1:22 flags=R ipid=4", "left"),
         send("udp 10.0.1.2:40000 > 10.0.1.1:53 ipid=5", "left"),
-        send("icmp echo-reply 10.0.1.2 > 10.0.1.1 id=7 ipid=6", "left"),
+        send("icmp 10.0.1.2 > 10.0.1.1 type=echo-reply id=7 ipid=6", "left"),
     ];
     let confirmation = confirmed(config.clone(), sends);
     assert_eq!(confirmation.agreement(), Agreement::Agree, "{:?}", confirmation.differences);

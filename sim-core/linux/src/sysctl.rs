@@ -307,6 +307,15 @@ pub fn write(config: &mut NetNsConfig, key: &str, value: &str) -> Result<(), Str
     Ok(())
 }
 
+/// Names of settings that [`write`] knows, of the same device as `key`.
+pub fn similar(key: &str) -> Vec<String> {
+    let device = key.strip_prefix("net.ipv4.conf.").and_then(|rest| rest.rsplit_once('.'));
+    match device {
+        Some((device, _)) => FIELDS.iter().map(|field| format!("net.ipv4.conf.{device}.{field}")).collect(),
+        None => KEYS.iter().map(|key| (*key).to_owned()).collect(),
+    }
+}
+
 impl Sysctls {
     /// Reads the settings of `config`.
     pub fn compile(config: &NetNsConfig, diagnostics: &mut Vec<Diagnostic>) -> Sysctls {

@@ -1,7 +1,8 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -24,6 +25,13 @@ pub struct Args {
     pub quiet: bool,
     #[command(subcommand)]
     pub command: Option<Command>,
+}
+
+/// What to write in place of a folder or file that stands alone, where a bundle was meant.
+pub fn bundle_meant(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(text)) = error.get(ContextKind::InvalidArg) else { return None };
+    let meant = error.kind() == ErrorKind::UnknownArgument && Path::new(text).exists();
+    meant.then(|| format!("a bundle is named by its option: --bundle {text}"))
 }
 
 #[derive(Subcommand, Debug)]

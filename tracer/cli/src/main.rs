@@ -29,6 +29,9 @@ fn main() -> ExitCode {
             // Help and version go to standard output and are no error.
             let code = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
             let _ = error.print();
+            if let Some(hint) = args::bundle_meant(&error) {
+                eprintln!("{hint}");
+            }
             return code.into();
         }
     };

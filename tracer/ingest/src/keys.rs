@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::reader::Reader;
 
-pub(crate) use near::near;
+pub use near::near;
 pub(crate) use sysctl::{known, meant, of_device};
 
 /// Keys of one file that are named at most.

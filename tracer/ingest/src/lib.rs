@@ -44,4 +44,5 @@ mod write;
 pub use bundle::{Bundle, IngestError, NetNsBundle, NodeInfo, read_bundle, read_files};
 pub use conntrack::{CtLine, CtLineTuple};
 pub use demo::{DEMO_SCENARIO, demo_bundle};
+pub use keys::near;
 pub use write::{WriteError, write_bundle};

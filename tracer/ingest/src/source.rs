@@ -139,7 +139,14 @@ fn untar<'a>(reader: impl Read) -> io::Result<Source<'a>> {
     for (at, entry) in archive.entries()?.enumerate() {
         // Where not even the first header can be read, it is something else.
         let entry = entry.map_err(|error| match at {
-            0 => io::Error::new(error.kind(), format!("neither a folder nor a tar ({error})")),
+            // What the library says of it quotes the content.
+            0 => {
+                let said = error.to_string();
+                let said = said.split(':').next().unwrap_or_default();
+                let message =
+                    format!("neither a folder nor a tar ({said}); give the folder that holds the files");
+                io::Error::new(error.kind(), message)
+            }
             _ => error,
         })?;
         let kind = entry.header().entry_type();

@@ -324,7 +324,7 @@ fn what_is_not_modelled_is_named() {
         "TC program 6 (to_net) at egress on eth1",
         "netfilter program 8",
         "qdisc netem on eth1",
-        "nft table ip filter (base chains at forward)",
+        "rules of iptables-nft, which no file iptables-save holds: nft table ip filter (base chains at forward)",
         "nft table inet fw (base chains at input)",
         "nft chain netdev nd c",
         "IPsec (xfrm) policies or states",

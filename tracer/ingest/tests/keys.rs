@@ -251,7 +251,7 @@ fn settings_that_no_kernel_has_are_said() {
 
 #[test]
 fn settings_of_devices_that_are_not_there_are_said() {
-    let link = r#"[{"ifindex":2,"ifname":"eth0.7","flags":["UP"],"mtu":1500,"link_type":"ether","address":"02:00:00:00:00:01"}]"#;
+    let link = r#"[{"ifindex":2,"ifname":"eth0.7","flags":["UP"],"mtu":1500,"link_type":"ether","address":"02:00:00:00:00:01","promiscuity":0}]"#;
     let read = |text: &str| {
         let text = format!("net.ipv4.ip_forward = 1\n{text}\n");
         let files = [("ip-link.json", link.as_bytes()), ("sysctl", text.as_bytes())];

@@ -150,6 +150,13 @@ fn restore(ruleset: &Ruleset, lock: &str) -> Result<(), EngineError> {
 /// Adds the line that the tool complains of.
 fn with_line(error: EngineError, text: &str) -> EngineError {
     let EngineError::Failed { engine, what } = error else { return error };
+    if let Some(set) = what.split("Set ").nth(1).and_then(|rest| rest.split_once(" doesn't exist")) {
+        let what = format!(
+            "rules ask for set {}, which file ipset-save of the bundle does not have, or is missing",
+            set.0
+        );
+        return EngineError::Failed { engine, what };
+    }
     let number = what.split("line ").nth(1).and_then(|rest| {
         rest.split(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse::<usize>().ok())
     });

@@ -12,12 +12,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use pktwalk_ingest::near;
 use pktwalk_linux::config::{DeviceKind, MissingState, Neighbour, NetNsConfig, NudState};
 use pktwalk_linux::diag::Severity;
 use pktwalk_linux::hook::{Backend, Family};
 use pktwalk_linux::ids::SourceLine;
-use pktwalk_linux::iptables;
 use pktwalk_linux::iptables::ast::{Match, Rule, StatisticMatch, Target};
+use pktwalk_linux::{iptables, sysctl};
 use pktwalk_report::Remark;
 use thiserror::Error;
 
@@ -47,14 +48,15 @@ pub fn assume(config: &mut NetNsConfig, text: &str) -> Result<Remark, AssumeErro
         "backend" => backend(config, value),
         "backend-order" => backend_order(config, value),
         "ignore" => ignore(config, value),
-        _ if key.starts_with("net.") => {
-            pktwalk_linux::sysctl::write(config, key, value).map(|()| format!("{key} is {value}"))
-        }
+        _ if key.starts_with("net.") => setting(config, key, value),
         _ => Err(format!("there is no such assumption; there are {KEYS}")),
     };
     let message = format!("assumed as told (--assume {text}): {}", said.map_err(fail)?);
     Ok(Remark { severity: Severity::Note, message, location: None })
 }
+
+/// IP protocols whose sockets, or whose modules, can be asked for: TCP, UDP, DCCP, L2TP, SCTP, UDP-Lite.
+const HAVE_SOCKETS: [u8; 6] = [6, 17, 33, 115, 132, 136];
 
 fn closed(config: &mut NetNsConfig, value: &str) -> Result<String, String> {
     let (name, port) = value.split_once('/').unwrap_or((value, ""));
@@ -63,7 +65,13 @@ fn closed(config: &mut NetNsConfig, value: &str) -> Result<String, String> {
         "udp" => 17,
         "sctp" => 132,
         "udplite" => 136,
-        other => other.parse::<u8>().map_err(|_| format!("'{name}' is no protocol with ports"))?,
+        other => {
+            let number = other.parse::<u16>().map_err(|_| format!("'{name}' is no protocol with ports"))?;
+            // A port that stands alone reads as a protocol.
+            u8::try_from(number).ok().filter(|number| HAVE_SOCKETS.contains(number)).ok_or_else(|| {
+                format!("{number} is no protocol with ports; of a port, say whose: closed=tcp/{number}")
+            })?
+        }
     };
     let number = if port.is_empty() {
         0
@@ -74,13 +82,25 @@ fn closed(config: &mut NetNsConfig, value: &str) -> Result<String, String> {
             .ok_or_else(|| format!("'{port}' is no port (1 to 65535)"))?
     };
     if config.sockets.is_some() {
-        return Err("the bundle's file ss says which sockets there are".to_owned());
+        return Err(
+            "the bundle's file ss says which sockets there are (to assume it, take ss out)".to_owned()
+        );
     }
     config.closed.push((protocol, number));
     Ok(if number == 0 {
         format!("nothing listens on {name}")
     } else {
         format!("nothing listens on {name} port {number}")
+    })
+}
+
+/// A setting; of a name that is not known, the one that may be meant.
+fn setting(config: &mut NetNsConfig, key: &str, value: &str) -> Result<String, String> {
+    sysctl::write(config, key, value).map(|()| format!("{key} is {value}")).map_err(|message| {
+        match near(key, sysctl::similar(key).iter().map(String::as_str)) {
+            Some(meant) if meant != key => format!("{message}; did you mean {meant}?"),
+            _ => message,
+        }
     })
 }
 

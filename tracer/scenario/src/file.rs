@@ -21,6 +21,7 @@
 
 use std::fmt;
 
+use pktwalk_ingest::near;
 use pktwalk_linux::hook::{Hook, TableName};
 use pktwalk_linux::reason::{Because, Disposition, DropCode};
 use pktwalk_packet::{Packet, spec};
@@ -416,8 +417,7 @@ fn read_expect(line: u64, raw: RawExpect) -> Result<Expect, (u64, String)> {
     let disposition = raw
         .disposition
         .map(|name| {
-            disposition(&name.value)
-                .ok_or_else(|| (name.referenced.line(), format!("'{}' is no disposition", name.value)))
+            disposition(&name.value).ok_or_else(|| (name.referenced.line(), no_disposition(&name.value)))
         })
         .transpose()?;
     let code = raw
@@ -465,6 +465,15 @@ fn read_expect(line: u64, raw: RawExpect) -> Result<Expect, (u64, String)> {
         return Err((line, "expect says nothing: leave it out, or say what is expected".to_owned()));
     }
     Ok(expect)
+}
+
+/// What there is in place of a disposition that there is not.
+fn no_disposition(name: &str) -> String {
+    let all = Disposition::ALL.map(|disposition| disposition.name().to_lowercase().replace('_', "-"));
+    match near(name, all.iter().map(String::as_str)) {
+        Some(meant) => format!("'{name}' is no disposition; did you mean {meant}?"),
+        None => format!("'{name}' is no disposition; there are {}", all.join(", ")),
+    }
 }
 
 /// A disposition by its name, in any case, `-` or `_` between words.
@@ -527,7 +536,12 @@ send:
             (GOOD.replace("symptom", "sympton"), "scenario.yaml:2: ", "sympton"),
             (GOOD.replace("rule: 3", "rul: 3"), "scenario.yaml:7: ", "rul"),
             (GOOD.replace("RULE_DROP", "RULE_DROPS"), "scenario.yaml:7: ", "'RULE_DROPS' is no code"),
-            (GOOD.replace("dropped", "gone"), "scenario.yaml:7: ", "'gone' is no disposition"),
+            (
+                GOOD.replace("dropped", "gone"),
+                "scenario.yaml:7: ",
+                "'gone' is no disposition; there are delivered, forwarded",
+            ),
+            (GOOD.replace("dropped", "droped"), "scenario.yaml:7: ", "did you mean dropped?"),
             (
                 GOOD.replace("    at: node-a/web:eth0\n", ""),
                 "scenario.yaml:5: ",

@@ -76,6 +76,9 @@ pub enum SpecProblem {
         /// Which, and why.
         why: &'static str,
     },
+    /// An address of IPv6.
+    #[error("IPv6 is not walked yet; its packets can be written as `raw ethertype=0x86dd data=HEX` only")]
+    Ipv6,
     /// No packet can hold this.
     #[error(transparent)]
     Build(#[from] BuildError),

@@ -124,8 +124,7 @@ impl<'a> Parser<'_, 'a> {
         let what = "an IPv4 address, with `:PORT` for protocols that have ports";
         let word = self.next(what)?;
         if word.text.starts_with('[') || word.text.matches(':').count() > 1 {
-            let why = "IPv6 packets can be written as `raw ethertype=0x86dd data=HEX` only";
-            return Err(word.error(SpecProblem::Contradiction { why }));
+            return Err(word.error(SpecProblem::Ipv6));
         }
         let (addr, port) = match word.text.split_once(':') {
             Some((addr, port)) => (addr, Some(port)),

@@ -1,7 +1,7 @@
 //! Names that are nearly another one.
 
 /// The one of `known` that somebody meant who wrote `text`: one letter beside it, or two of a long name. Of several, the first by name.
-pub(crate) fn near<'k>(text: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+pub fn near<'k>(text: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     // Nobody misspells a name to thrice its length.
     if text.len() > 200 {
         return None;
