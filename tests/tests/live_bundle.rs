@@ -112,7 +112,7 @@ fn sockets_that_the_model_assumes_are_opened_and_take_whatever_comes() {
     assert_eq!(confirmation.agreement(), Agreement::Unconfirmed, "{:?}", confirmation.differences);
     assert_eq!(
         confirmation.other.gaps,
-        ["packet 1 is for an assumed socket of UDP port 0, which is not opened here"]
+        ["packet 1 is for an assumed socket of udp port 0, which is not opened here"]
     );
 }
 
