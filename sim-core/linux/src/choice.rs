@@ -21,6 +21,8 @@ pub enum ChoicePoint {
     NatPort {
         /// The original tuple of the connection that is translated.
         original: CtTuple,
+        /// Zone of that direction.
+        zone: u16,
         /// Which half of it.
         manip: Manip,
         /// The original direction as translated so far, before the choice.

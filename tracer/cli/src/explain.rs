@@ -7,6 +7,7 @@ use crate::output::Out;
 const PAGES: &[(&str, &str)] = &[
     ("SOURCE_ROUTE_REFUSED", include_str!("../../../docs/reasons/SOURCE_ROUTE_REFUSED.md")),
     ("ICMP_BROADCAST", include_str!("../../../docs/reasons/ICMP_BROADCAST.md")),
+    ("MAC_CONTROL", include_str!("../../../docs/reasons/MAC_CONTROL.md")),
     ("NO_CARRIER", include_str!("../../../docs/reasons/NO_CARRIER.md")),
     ("VETH_MTU", include_str!("../../../docs/reasons/VETH_MTU.md")),
     ("NO_SOCKET_BROADCAST", include_str!("../../../docs/reasons/NO_SOCKET_BROADCAST.md")),

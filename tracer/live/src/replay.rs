@@ -174,9 +174,9 @@ impl SendReplay {
         made.map(|(number, _)| number).filter(|number| !self.begun.contains(number)).nth(nth as usize)
     }
 
-    /// The port that one half of the connection with this original tuple got.
-    fn port(&self, original: CtTuple, manip: Manip) -> Option<u32> {
-        let entry = self.conntrack.iter().find(|entry| entry.original == original)?;
+    /// The port that one half of the connection with this original tuple, in this zone, got.
+    fn port(&self, original: CtTuple, zone: u16, manip: Manip) -> Option<u32> {
+        let entry = self.conntrack.iter().find(|entry| (entry.original, entry.zone) == (original, zone))?;
         // The source half shows in the reply's destination, the other half in the reply's source.
         let port = match manip {
             Manip::Src => destination(entry.reply),
@@ -248,7 +248,7 @@ impl Choice for SendReplay {
             ChoicePoint::Statistic { threshold: 0, .. } => Some(0),
             ChoicePoint::Statistic { threshold: 0x8000_0000.., .. } => Some(1),
             ChoicePoint::Statistic { rule, .. } => self.statistic(rule),
-            ChoicePoint::NatPort { original, manip, .. } => self.port(original, manip),
+            ChoicePoint::NatPort { original, zone, manip, .. } => self.port(original, zone, manip),
             ChoicePoint::Nexthop { route, answer, .. } => {
                 let number = answer.map_or(Some(self.current), |nth| self.answer(nth));
                 number.and_then(|number| self.nexthops.get(&(route, number)).copied())

@@ -30,7 +30,8 @@ fn kernel_route(device: &Device, table: u32, kind: RouteType, dst: Ipv4Net, pref
             weight: 1,
             onlink: false,
             dead: false,
-            linkdown: !device.carrier,
+            // What is of this host has no link (`fib_create_info`, `RT_SCOPE_HOST`).
+            linkdown: kind != RouteType::Local && !device.carrier,
             realms: 0,
         }],
         by_object: false,

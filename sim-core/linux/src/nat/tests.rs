@@ -117,6 +117,7 @@ fn the_port_that_the_kernel_took_can_be_replayed() {
     assert_eq!(new, udp(net(2, 1), 7777, net(2, 2), 53));
     let asked = ChoicePoint::NatPort {
         original: tuple,
+        zone: 0,
         manip: Manip::Src,
         tuple: udp(net(2, 1), 40_000, net(2, 2), 53),
         lo: 1024,

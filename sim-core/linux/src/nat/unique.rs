@@ -197,7 +197,8 @@ impl Chooser<'_> {
         self.chose = true;
         let hi = (u32::from(min) + size - 1) as u16;
         let original = self.table.get(self.own).map_or(*tuple, |own| own.original);
-        let answer = self.choice.choose(ChoicePoint::NatPort { original, manip, tuple: *tuple, lo: min, hi });
+        let (zone, tuple) = (self.zones.zone_original, *tuple);
+        let answer = self.choice.choose(ChoicePoint::NatPort { original, zone, manip, tuple, lo: min, hi });
         (answer.wrapping_sub(u32::from(min)) % size) as u16
     }
 }

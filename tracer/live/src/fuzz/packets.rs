@@ -158,7 +158,8 @@ impl Maker<'_> {
             0..=8 => 6,
             9..=15 => 17,
             16..=18 => 1,
-            _ => 47,
+            // OSPF, ESP, IPIP, PIM, and one that nobody has.
+            _ => *self.rng.pick(&[47, 47, 47, 89, 50, 4, 103, 99]),
         }
     }
 

@@ -117,7 +117,9 @@ impl Maker<'_> {
         let own = dev_mac(if port { BRIDGE_IFINDEX } else { ifindex });
         let group = MacAddr([0x01, 0, 0x5e, 0, 0, 1]);
         let (to, mut from) = (own, self.neighbour(ifindex));
-        let to = match self.rng.below(8) {
+        let to = match self.rng.below(9) {
+            // Addresses that bridges keep to themselves: of STP, of pauses, of LLDP.
+            8 if port => MacAddr([0x01, 0x80, 0xc2, 0, 0, *self.rng.pick(&[0, 1, 0x0e])]),
             0 | 1 => STRANGER_MAC,
             2 => MacAddr::BROADCAST,
             3 => group,
@@ -130,10 +132,9 @@ impl Maker<'_> {
             }
             _ => to,
         };
-        // A tag that a bridge sends on is left out: packet sockets tell of it beside the frame, where the engine does not look.
         let tag = match self.rng.below(8) {
-            0 if !port => " vlan=5",
-            1 if !port => " vlan=0",
+            0 => " vlan=5",
+            1 => " vlan=0",
             _ => "",
         };
         let l4 = match self.rng.below(3) {

@@ -58,11 +58,14 @@ fn bridge(rng: &mut Rng, config: &mut NetNsConfig) {
         port.port.isolated = isolated;
         port.port.flood = !rng.chance(20);
         port.port.learning = !rng.chance(20);
+        port.port.mcast_flood = !rng.chance(15);
+        port.port.bcast_flood = !rng.chance(15);
     }
     if rng.chance(15)
         && let Some(port) = ports.last_mut()
     {
         port.port.forwarding = false;
+        port.port.learning_state = rng.chance(40);
     }
     // A bridge is as wide as its narrowest port.
     let narrow = rng.chance(40);
