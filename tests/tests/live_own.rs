@@ -454,3 +454,43 @@ fn a_reset_to_a_group_goes_one_hop() {
     let frame = &kernel.run.sends[1].packets[1].frames[0];
     assert_eq!(frame.packet.l3()[8], 1);
 }
+
+#[test]
+fn a_broadcast_address_of_any_device_is_nobodys() {
+    if skip_unprivileged("a_broadcast_address_of_any_device_is_nobodys") {
+        return;
+    }
+    // 10.0.1.255 is that of `left`; the socket is of `right`, where no route leads there.
+    let sends = vec![local("udp 10.0.2.1:40000 > 10.0.1.255:53 ipid=1", Some(DevId(2)))];
+    let case = Case { name: "broadcast".to_owned(), config: open(), sends, ..Case::default() };
+    let (differences, kernel) = differences(&case);
+    assert_eq!(differences, []);
+    let frame = &kernel.run.sends[0].packets[0].frames[0];
+    assert!(frame.packet.mac_dst().is_some_and(|mac| mac.is_broadcast()));
+}
+
+#[test]
+fn what_is_of_this_host_has_no_link() {
+    if skip_unprivileged("what_is_of_this_host_has_no_link") {
+        return;
+    }
+    let mut config = open();
+    config.sysctls.insert("net.ipv4.conf.right.ignore_routes_with_linkdown".to_owned(), "1".to_owned());
+    config
+        .devices
+        .iter_mut()
+        .filter(|device| device.name == "right")
+        .for_each(|device| device.carrier = false);
+    let hops = config.routes.iter_mut().flat_map(|route| &mut route.nexthops);
+    hops.filter(|hop| hop.dev.as_deref() == Some("right")).for_each(|hop| hop.linkdown = true);
+    let sends = vec![
+        send("udp 10.0.1.2:40000 > 10.0.2.1:53 ipid=1", "left"),
+        send("udp 10.0.1.2:40000 > 10.0.2.255:53 ipid=2", "left"),
+    ];
+    let case = Case { name: "linkdown".to_owned(), config, sends, ..Case::default() };
+    let (differences, kernel) = differences(&case);
+    assert_eq!(differences, []);
+    let reason = |at: usize| kernel.run.sends[at].packets[0].kernel_reason.clone();
+    assert_eq!(reason(0).as_deref(), Some("NO_SOCKET"));
+    assert_ne!(reason(1).as_deref(), Some("NO_SOCKET"));
+}

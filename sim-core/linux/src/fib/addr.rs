@@ -148,12 +148,12 @@ impl Fib {
         }
     }
 
-    /// Whether [`Fib::addr_type`] calls `addr` a broadcast address of `dev`: asked of every packet that is sent, so most are told from where
-    /// broadcast routes are at all.
-    pub fn is_broadcast(&self, addr: u32, dev: DevId) -> bool {
+    /// Whether [`Fib::addr_type`] calls `addr` a broadcast address, of whatever device (`arp_constructor`, which does not ask of which): asked of
+    /// every packet that is sent, so most are told from where broadcast routes are at all.
+    pub fn is_broadcast(&self, addr: u32) -> bool {
         let after = self.broadcasts.partition_point(|&(first, _)| first <= addr);
         let held = after.checked_sub(1).and_then(|at| self.broadcasts.get(at)).is_some_and(|r| addr <= r.1);
-        (held || addr == 0 || addr == u32::MAX) && self.addr_type(addr, Some(dev)) == AddrType::Broadcast
+        (held || addr == 0 || addr == u32::MAX) && self.addr_type(addr, None) == AddrType::Broadcast
     }
 
     /// Whether a device has `addr` (`inet_lookup_ifaddr_rcu`: the exact address, not 127.0.0.0/8).

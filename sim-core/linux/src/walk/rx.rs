@@ -4,6 +4,7 @@ use pktwalk_packet::{EtherType, Ipv4Fields, MacAddr, Packet, checksum};
 
 use super::{Flight, Next, Stage, bridge, input, options, stacked};
 use crate::config::DeviceKind;
+use crate::fib::AddrType;
 use crate::hook::Hook;
 use crate::ids::DevId;
 use crate::iptables::ast::PktType;
@@ -44,7 +45,7 @@ pub fn as_neighbour(ns: &NetNs, dev: DevId, packet: &mut Packet) {
         u32::MAX => MacAddr::BROADCAST,
         dst if crate::fib::is_multicast(dst) => multicast_mac(dst),
         // Directed broadcast of a subnet of ours.
-        dst if ns.fib.is_broadcast(dst, l3_dev) => MacAddr::BROADCAST,
+        dst if ns.fib.addr_type(dst, Some(l3_dev)) == AddrType::Broadcast => MacAddr::BROADCAST,
         dst if l3_dev != dev => known(dst).or(ns.device(l3_dev).mac).unwrap_or(own),
         dst => links.stacked.mac_of(dev, dst).unwrap_or(own),
     };

@@ -614,14 +614,11 @@ fn broadcast_addresses_are_those_of_broadcast_type() {
         let near = near.iter().flat_map(|start| (0..80).map(move |n| addr(start) + n));
         let mut found = 0;
         for at in near.chain([0, 1, u32::MAX - 1, u32::MAX, addr("224.0.0.1"), addr("239.255.255.255")]) {
-            for dev in ["lo", "eth0", "br0", "va"] {
-                let dev = ns.dev(dev).expect("a device");
-                let is = ns.fib.addr_type(at, Some(dev)) == AddrType::Broadcast;
-                assert_eq!(ns.fib.is_broadcast(at, dev), is, "{at:#x}");
-                found += usize::from(is);
-            }
+            let is = ns.fib.addr_type(at, None) == AddrType::Broadcast;
+            assert_eq!(ns.fib.is_broadcast(at), is, "{at:#x}");
+            found += usize::from(is);
         }
-        assert!(found > 8);
+        assert!(found > 4, "{found}");
     }
 }
 

@@ -153,8 +153,7 @@ fn neighbour<S: Sink>(
     } else if silent {
         // An entry that somebody made is taken all the same.
         ns.links.neighbour(dev, addr).and_then(|entry| entry.mac).unwrap_or(own)
-    } else if ns.fib.is_broadcast(addr, dev) && ns.links.neighbour(dev, addr).is_none_or(|n| n.mac.is_none())
-    {
+    } else if ns.fib.is_broadcast(addr) && ns.links.neighbour(dev, addr).is_none_or(|n| n.mac.is_none()) {
         MacAddr::BROADCAST
     } else {
         match resolve(cx, &flight.skb, dev, addr) {
@@ -242,7 +241,7 @@ pub(super) fn resolve<S: Sink>(
             _ if silent => (NeighResult::Failed, MacAddr::default()),
             _ => (NeighResult::Assumed, assumed_mac(addr)),
         },
-        None if cx.ns.fib.is_broadcast(addr, dev) => (NeighResult::NotNeeded, MacAddr::BROADCAST),
+        None if cx.ns.fib.is_broadcast(addr) => (NeighResult::NotNeeded, MacAddr::BROADCAST),
         None if silent => (NeighResult::Failed, MacAddr::default()),
         None => (NeighResult::Assumed, assumed_mac(addr)),
     };
