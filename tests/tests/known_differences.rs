@@ -462,6 +462,24 @@ fn neighbour_states_choose_no_next_hop() {
 }
 
 #[test]
+fn listeners_are_not_reached_by_broadcasts() {
+    let routes = r#"[{"dst":"192.168.50.0/24","dev":"eth0","scope":"link"},
+        {"type":"broadcast","dst":"198.51.100.7","dev":"eth0","scope":"link"}]"#;
+    let ss = "tcp LISTEN 0 128 0.0.0.0:443 0.0.0.0:* ino:1 sk:1 <->\n";
+    let mut run = Run::new(plain(&[("ip-route.json", routes), ("ss", ss)]));
+    let end = run.rx(
+        "eth0",
+        "tcp 192.168.50.7:1 > 198.51.100.7:443 flags=S smac=02:00:00:00:01:07 dmac=02:00:00:00:00:02",
+    );
+    assert_eq!(end, not_modelled("a listening socket reached by a broadcast or multicast address"));
+    let end = run.rx(
+        "eth0",
+        "tcp 192.168.50.7:1 > 198.51.100.7:444 flags=S smac=02:00:00:00:01:07 dmac=02:00:00:00:00:02",
+    );
+    assert_eq!(end.code, Some(DropCode::NoSocket));
+}
+
+#[test]
 fn routes_of_type_multicast_to_one_host_are_not_followed() {
     let routes = r#"[{"dst":"192.168.50.0/24","dev":"eth0","scope":"link"},
         {"type":"multicast","dst":"10.9.0.0/16","dev":"eth0","scope":"link"}]"#;

@@ -1,6 +1,7 @@
 //! Choices that the kernel makes at random, made by a source that the caller gives: seeded, fixed, replayed from a kernel's trace, or enumerated.
 
 use crate::conntrack::tuple::CtTuple;
+use crate::hook::Hook;
 use crate::ids::{RouteId, RuleId};
 use crate::trace::Manip;
 
@@ -14,6 +15,8 @@ pub enum ChoicePoint {
     Statistic {
         /// The rule that asks.
         rule: RuleId,
+        /// Where: a chain may be called from several hooks.
+        hook: Hook,
         /// 0 to 2^31.
         threshold: u32,
     },

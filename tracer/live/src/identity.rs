@@ -43,6 +43,11 @@ impl Identity {
         }
     }
 
+    /// Whether this is a RST.
+    pub fn is_reset(self) -> bool {
+        self.protocol == 6 && self.kind.is_some_and(|reset| reset != 0)
+    }
+
     /// Whether this is an ICMP error.
     pub fn is_icmp_error(self) -> bool {
         self.protocol == 1 && matches!(self.kind, Some(3 | 4 | 5 | 11 | 12))

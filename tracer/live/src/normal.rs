@@ -186,8 +186,8 @@ pub(crate) fn packets(
         }
     }
     // Resets have id 0 by construction: that was no choice.
-    let ids = runs.iter().skip(1).filter_map(|run| run.identity).map(|identity| identity.id);
-    let ids = ids.filter(|id| *id != 0).collect();
+    let made = runs.iter().skip(1).filter_map(|run| run.identity);
+    let ids = made.filter(|made| !made.is_reset()).map(|made| made.id).collect();
     let told: Vec<bool> = (0..runs.len()).map(|at| tells(&runs, at)).collect();
     // What the namespace tells itself arrives, and is consumed: nothing is freed for a reason.
     let arrived: Vec<bool> = runs

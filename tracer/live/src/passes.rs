@@ -44,17 +44,9 @@ impl Passes<'_> {
         Passes { events, count }
     }
 
-    /// How many passes through the rules of a chain each packet has: as many as at the chain's hook, or if others call it, at the hook where there
-    /// are most.
-    pub fn of_chain(&self, backend: Backend, table: TableName, chain: &str) -> BTreeMap<usize, usize> {
-        let hook = Hook::from_chain_name(chain);
-        let mut most: BTreeMap<usize, usize> = BTreeMap::new();
-        for ((at, by, of, number), count) in &self.count {
-            if (*by, *of) == (backend, table) && hook.is_none_or(|hook| hook == *at) {
-                let most = most.entry(*number).or_default();
-                *most = (*most).max(*count);
-            }
-        }
-        most
+    /// How many passes through the rules of a table each packet has, at each hook.
+    pub fn of_table(&self, backend: Backend, table: TableName) -> BTreeMap<(Hook, usize), usize> {
+        let of_table = self.count.iter().filter(|((_, by, of, _), _)| (*by, *of) == (backend, table));
+        of_table.map(|(&(hook, _, _, number), &count)| ((hook, number), count)).collect()
     }
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use pktwalk_linux::choice::{Choice, ChoicePoint, MS_PER_DAY, Seeded};
 use pktwalk_linux::config::{NetNsConfig, Nexthop};
 use pktwalk_linux::conntrack::tuple::{CtL4, CtTuple};
-use pktwalk_linux::hook::{Backend, TableName};
+use pktwalk_linux::hook::{Backend, Hook, TableName};
 use pktwalk_linux::ids::{RouteId, RuleId};
 use pktwalk_linux::iptables::ast::{Match, StatisticMatch};
 use pktwalk_linux::netns::NetNs;
@@ -35,10 +35,11 @@ impl Replay {
             let made = send.packets.iter().skip(1);
             let id = |packet: &PacketRun| {
                 let frame = packet.frames.first()?;
-                Ipv4Fields::parse(frame.packet.l3()).ok().map(|ip| ip.id)
+                Ipv4Fields::parse(frame.packet.l3()).ok().map(|ip| (ip.protocol, ip.id))
             };
-            // Resets have id 0 by construction: that was no choice.
-            made.map(|packet| id(packet).unwrap_or(1)).filter(|id| *id != 0).collect()
+            // Resets, all of TCP that is made, have id 0 by construction: that was no choice.
+            let ids = made.map(|packet| id(packet).unwrap_or((0, 1)));
+            ids.filter(|(protocol, _)| *protocol != 6).map(|(_, id)| id).collect()
         };
         Replay(KernelRun { made_ids: run.sends.iter().map(ids).collect(), run: run.clone() })
     }
@@ -65,10 +66,10 @@ type Position<'a> = (Backend, TableName, &'a str, u32);
 #[derive(Debug)]
 struct Random {
     not: bool,
-    /// How often each packet still has to match, in the kernel's numbers, in each of its passes.
-    matches: BTreeMap<(usize, usize), u32>,
-    /// How many passes each packet has.
-    passes: BTreeMap<usize, usize>,
+    /// How often each packet still has to match, in the kernel's numbers, at a hook, in each of its passes.
+    matches: BTreeMap<(Hook, usize, usize), u32>,
+    /// How many passes each packet has at a hook.
+    passes: BTreeMap<(Hook, usize), usize>,
 }
 
 /// The choices of one sent packet.
@@ -100,13 +101,13 @@ struct SendReplay {
 
 impl SendReplay {
     fn new(ns: &NetNs, run: &SendRun, ids: Vec<u16>) -> SendReplay {
-        let mut matched: BTreeMap<Position<'_>, BTreeMap<(usize, usize), u32>> = BTreeMap::new();
+        let mut matched: BTreeMap<Position<'_>, BTreeMap<(Hook, usize, usize), u32>> = BTreeMap::new();
         let passes = Passes::of(run);
         for (number, pass, event) in &passes.events {
             if let At::Rule(position) = event.at {
                 let rule = (event.backend, event.table, event.chain.as_str(), position);
                 let of_rule = matched.entry(rule).or_default();
-                *of_rule.entry((*number, *pass)).or_default() += 1;
+                *of_rule.entry((event.hook, *number, *pass)).or_default() += 1;
             }
         }
         let mut random = BTreeMap::new();
@@ -121,7 +122,7 @@ impl SendReplay {
             let place = ns.netfilter.chain(chain);
             let key = place.map(|place| (place.backend, place.table, name.name.as_str(), position));
             let matches = key.and_then(|key| matched.get(&key)).cloned().unwrap_or_default();
-            let passes = key.map(|(backend, table, chain, _)| passes.of_chain(backend, table, chain));
+            let passes = key.map(|(backend, table, ..)| passes.of_table(backend, table));
             random.insert(rule, Random { not, matches, passes: passes.unwrap_or_default() });
         }
         let frames = left(&ns.config, run);
@@ -157,11 +158,11 @@ impl SendReplay {
     }
 
     /// Whether the random half of a rule came out true: the rule matched, or its statistic is inverted and it did not.
-    fn statistic(&mut self, rule: RuleId) -> Option<u32> {
+    fn statistic(&mut self, rule: RuleId, hook: Hook) -> Option<u32> {
         let random = self.random.get_mut(&rule)?;
-        let last = random.passes.get(&self.current).map_or(0, |passes| passes.saturating_sub(1));
+        let last = random.passes.get(&(hook, self.current)).map_or(0, |passes| passes.saturating_sub(1));
         let pass = self.copy.map_or(last, |copy| copy.min(last));
-        let matches = random.matches.entry((self.current, pass)).or_default();
+        let matches = random.matches.entry((hook, self.current, pass)).or_default();
         let hit = *matches > 0;
         *matches = matches.saturating_sub(1);
         Some(u32::from(hit != random.not))
@@ -247,7 +248,7 @@ impl Choice for SendReplay {
             // No chance is in these: what the rule did must come of its other matches.
             ChoicePoint::Statistic { threshold: 0, .. } => Some(0),
             ChoicePoint::Statistic { threshold: 0x8000_0000.., .. } => Some(1),
-            ChoicePoint::Statistic { rule, .. } => self.statistic(rule),
+            ChoicePoint::Statistic { rule, hook, .. } => self.statistic(rule, hook),
             ChoicePoint::NatPort { original, zone, manip, .. } => self.port(original, zone, manip),
             ChoicePoint::Nexthop { route, answer, .. } => {
                 let number = answer.map_or(Some(self.current), |nth| self.answer(nth));
@@ -296,7 +297,9 @@ mod tests {
         // The kernel's rule did not match.
         let mut replay = SendReplay::new(&ns, &SendRun::default(), Vec::new());
         replay.begin(None, false);
-        let mut ask = |threshold| replay.choose(ChoicePoint::Statistic { rule: RuleId(0), threshold });
+        let mut ask = |threshold| {
+            replay.choose(ChoicePoint::Statistic { rule: RuleId(0), hook: Hook::Forward, threshold })
+        };
         assert_eq!([ask(0x4000_0000), ask(0x8000_0000), ask(0)], [0, 1, 0]);
     }
 }

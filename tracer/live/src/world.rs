@@ -646,6 +646,8 @@ fn bound(protocol: u8, local: Ipv4Addr, port: u16, dev: Option<&String>) -> Resu
         // Processes may share a port, and sockets of any and of one address stand beside each other.
         setsockopt(&fd, sockopt::ReusePort, &true).map_err(told)?;
     }
+    // A socket keeps an address that is no longer of this host.
+    setsockopt(&fd, sockopt::IpFreebind, &true).map_err(told)?;
     if let Some(dev) = dev {
         setsockopt(&fd, sockopt::BindToDevice, &dev.into()).map_err(told)?;
     }

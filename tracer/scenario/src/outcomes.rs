@@ -170,9 +170,12 @@ mod tests {
             let path = Rc::new(RefCell::new(Path::new(script, 0)));
             let mut asked = Asked(Rc::clone(&path));
             let rule = pktwalk_linux::ids::RuleId(0);
-            let quarter = ChoicePoint::Statistic { rule, threshold: WHOLE / 4 };
-            let answers =
-                [asked.choose(quarter), asked.choose(ChoicePoint::Statistic { rule, threshold: WHOLE })];
+            let hook = pktwalk_linux::hook::Hook::Forward;
+            let quarter = ChoicePoint::Statistic { rule, hook, threshold: WHOLE / 4 };
+            let answers = [
+                asked.choose(quarter),
+                asked.choose(ChoicePoint::Statistic { rule, hook, threshold: WHOLE }),
+            ];
             let probability = path.borrow().probability;
             (answers, probability)
         };

@@ -61,9 +61,6 @@ pub(super) fn udp(sockets: &[SocketKey], to: &Arrival) -> Option<u32> {
 
 /// A TCP socket: the connection, else a listener.
 pub(super) fn tcp(sockets: &[SocketKey], to: &Arrival) -> Option<u32> {
-    if to.broadcast {
-        return None;
-    }
     let of = |connected: bool| {
         sockets.iter().filter(move |s| s.remote.is_some() == connected && s.listening != connected)
     };

@@ -158,7 +158,7 @@ pub(super) fn run<S: Sink>(
             None => Outcome::Unknown,
         },
         Matcher::Random { not, threshold } => {
-            let answer = cx.choice.choose(ChoicePoint::Statistic { rule, threshold });
+            let answer = cx.choice.choose(ChoicePoint::Statistic { rule, hook: at.hook, threshold });
             // Probabilities 0 and 1 leave nothing to chance.
             if (1..CERTAIN).contains(&threshold) {
                 cx.sink.step(skb, Step::Assumed(Assumption::Choice(CHOICE)));
