@@ -3,6 +3,7 @@
 pub mod modelled;
 pub mod node;
 pub mod source;
+pub mod tools;
 
 use std::path::{Path, PathBuf};
 

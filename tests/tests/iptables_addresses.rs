@@ -1,13 +1,11 @@
 //! Addresses as the tools read them: leading zeros, missing parts, numbers, bits beyond a mask. What is read is held against what the tools print of
 //! the same rule, or refuse.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
-
 use pktwalk_linux::diag::Severity;
 use pktwalk_linux::hook::{Backend, Family};
 use pktwalk_linux::iptables;
 use pktwalk_skip::skip_unprivileged;
+use pktwalk_tests::tools::restored;
 
 /// Where an address may stand.
 const PLACES: [(&str, &str); 5] = [
@@ -49,19 +47,7 @@ const ADDRESSES: [&str; 26] = [
 
 /// As printed by the tool after it was loaded; none if it is refused.
 fn asked(backend: &str, table: &str, rule: &str) -> Option<String> {
-    let script = format!("iptables-{backend}-restore && iptables-{backend}-save -t {table}");
-    let mut child = Command::new("unshare")
-        .args(["-n", "sh", "-c", &script])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("unshare is there");
-    let mut input = child.stdin.take().expect("it is piped");
-    let _ = write!(input, "*{table}\n{rule}\nCOMMIT\n");
-    drop(input);
-    let output = child.wait_with_output().expect("it ends");
-    output.status.success().then(|| appended(&String::from_utf8_lossy(&output.stdout)))
+    restored(backend, table, &format!("*{table}\n{rule}\nCOMMIT\n")).map(|text| appended(&text))
 }
 
 fn appended(text: &str) -> String {

@@ -494,3 +494,27 @@ fn what_is_of_this_host_has_no_link() {
     assert_eq!(reason(0).as_deref(), Some("NO_SOCKET"));
     assert_ne!(reason(1).as_deref(), Some("NO_SOCKET"));
 }
+
+#[test]
+fn a_socket_keeps_an_address_that_is_no_longer_of_this_host() {
+    if skip_unprivileged("a_socket_keeps_an_address_that_is_no_longer_of_this_host") {
+        return;
+    }
+    let gone = Socket {
+        protocol: 17,
+        local: [192, 0, 2, 7].into(),
+        port: 53,
+        remote: None,
+        dev: None,
+        v6_only: false,
+        listening: false,
+        owner: None,
+        uid: None,
+    };
+    let config = NetNsConfig { sockets: Some(vec![gone]), ..open() };
+    let sends = vec![send("udp 10.0.1.2:40000 > 10.0.1.1:53 ipid=1", "left")];
+    let case = Case { name: "gone".to_owned(), config, sends, ..Case::default() };
+    let (differences, kernel) = differences(&case);
+    assert_eq!(differences, []);
+    assert_eq!(kernel.run.sends[0].packets[0].kernel_reason.as_deref(), Some("NO_SOCKET"));
+}

@@ -1,14 +1,12 @@
 //! Commands of iptables-restore beside `-A`, and words behind a line that do not belong there: both tools are asked what they make of each, and
 //! the reader does the same, or says that it does not know. Asked of iptables 1.8.9.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
-
 use pktwalk_linux::diag::{Diagnostic, Lost, Severity};
 use pktwalk_linux::hook::Family;
 use pktwalk_linux::iptables::ast::{SaveFile, Target};
 use pktwalk_linux::iptables::{parse, print};
 use pktwalk_skip::skip_unprivileged;
+use pktwalk_tests::tools::restored;
 
 /// What stands before each.
 const BASE: &str = "\
@@ -168,21 +166,6 @@ fn file(case: &str) -> String {
     format!("*filter\n{BASE}{}\nCOMMIT\n", case.replace(';', "\n"))
 }
 
-/// What iptables-save says afterwards; none if the file was refused.
-fn real(backend: &str, text: &str) -> Option<String> {
-    let script = format!("iptables-{backend}-restore >&2 && iptables-{backend}-save -t filter");
-    let mut child = Command::new("unshare")
-        .args(["-n", "sh", "-c", &script])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("unshare runs");
-    child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it is read");
-    let out = child.wait_with_output().expect("it ends");
-    out.status.success().then(|| String::from_utf8(out.stdout).expect("UTF-8"))
-}
-
 /// Chains by name with their policies and rules.
 fn normal(save: &SaveFile) -> Vec<String> {
     let text = print(save, false);
@@ -241,7 +224,7 @@ fn lines_are_taken_as_the_tools_take_them() {
     let mut differ = Vec::new();
     for case in CASES.lines() {
         let text = file(case);
-        let [legacy, nft] = ["legacy", "nft"].map(|backend| real(backend, &text));
+        let [legacy, nft] = ["legacy", "nft"].map(|backend| restored(backend, "filter", &text));
         if legacy.is_some() != nft.is_some() {
             differ.push(case);
         }
@@ -254,7 +237,7 @@ fn lines_are_taken_as_the_tools_take_them() {
         }
     }
     for case in CRASHES.lines() {
-        let legacy = real("legacy", &file(case));
+        let legacy = restored("legacy", "filter", &file(case));
         found.extend(wrong(case, legacy.as_deref()).map(|why| format!("{case}: {why}")));
     }
     assert!(found.is_empty(), "{}", found.join("\n"));

@@ -17,6 +17,7 @@ use pktwalk_scenario::event::{At, CtSnapshot, EngineRun, FrameOut, PacketRun, Se
 use pktwalk_scenario::model::Choices;
 
 use crate::engine::KernelRun;
+use crate::identity::Identity;
 use crate::passes::Passes;
 
 /// The choices of every packet of a case that the kernel ran.
@@ -33,13 +34,12 @@ impl Replay {
     pub fn of(run: &EngineRun) -> Replay {
         let ids = |send: &SendRun| {
             let made = send.packets.iter().skip(1);
-            let id = |packet: &PacketRun| {
-                let frame = packet.frames.first()?;
-                Ipv4Fields::parse(frame.packet.l3()).ok().map(|ip| (ip.protocol, ip.id))
+            // Resets have id 0 by construction: that was no choice.
+            let id = |packet: &PacketRun| match packet.frames.first().map(|f| Identity::of(f.packet.l3())) {
+                Some(Some(made)) => (!made.is_reset()).then_some(made.id),
+                _ => Some(1),
             };
-            // Resets, all of TCP that is made, have id 0 by construction: that was no choice.
-            let ids = made.map(|packet| id(packet).unwrap_or((0, 1)));
-            ids.filter(|(protocol, _)| *protocol != 6).map(|(_, id)| id).collect()
+            made.filter_map(id).collect()
         };
         Replay(KernelRun { made_ids: run.sends.iter().map(ids).collect(), run: run.clone() })
     }
@@ -284,6 +284,7 @@ impl Choice for SendReplay {
 mod tests {
     use pktwalk_linux::config::Ruleset;
     use pktwalk_linux::hook::{Backend, Family};
+    use pktwalk_scenario::event::{EventVerdict, ScenarioEvent};
 
     use super::*;
 
@@ -301,5 +302,81 @@ mod tests {
             replay.choose(ChoicePoint::Statistic { rule: RuleId(0), hook: Hook::Forward, threshold })
         };
         assert_eq!([ask(0x4000_0000), ask(0x8000_0000), ask(0)], [0, 1, 0]);
+    }
+
+    /// A rule that matched at a hook, as the kernel tells it.
+    fn matched(hook: Hook) -> ScenarioEvent {
+        ScenarioEvent {
+            hook,
+            backend: Backend::Nft,
+            table: TableName::Mangle,
+            chain: "half".to_owned(),
+            at: At::Rule(1),
+            verdict: EventVerdict::Continue,
+            mark_before: None,
+            mark: Some(0),
+        }
+    }
+
+    #[test]
+    fn chance_is_that_of_the_hook() {
+        let rules = b"*mangle\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:half - [0:0]\n\
+            -A PREROUTING -j half\n-A OUTPUT -j half\n-A half -m statistic --mode random --probability 0.5\nCOMMIT\n";
+        let (save, _) = pktwalk_linux::iptables::parse(rules, 0, Family::V4);
+        let rulesets = vec![Ruleset { backend: Backend::Nft, save: save.into() }];
+        let (ns, _) = NetNs::compile(NetNsConfig { rulesets, ..NetNsConfig::default() });
+        let half = (0u32..).map(RuleId).find(|rule| {
+            ns.netfilter.rule_ast(&ns.config, *rule).is_some_and(|rule| !rule.matches.is_empty())
+        });
+        // It went out by `lo`: the rule did not match in OUTPUT, and did when the packet came back.
+        let events = vec![matched(Hook::Prerouting)];
+        let packets = vec![PacketRun { events, ..PacketRun::default() }];
+        let mut replay = SendReplay::new(&ns, &SendRun { packets, ..SendRun::default() }, Vec::new());
+        replay.begin(None, false);
+        let mut ask = |hook| {
+            let rule = half.expect("a rule with a statistic");
+            replay.choose(ChoicePoint::Statistic { rule, hook, threshold: 0x4000_0000 })
+        };
+        assert_eq!([ask(Hook::Output), ask(Hook::Prerouting)], [0, 1]);
+    }
+
+    #[test]
+    fn ports_are_those_of_the_zone() {
+        let tuple = |sport, dport| CtTuple {
+            src: 1,
+            dst: 2,
+            protocol: 17,
+            l4: CtL4::Ports { src: sport, dst: dport },
+        };
+        let of = |zone, port| CtSnapshot {
+            original: tuple(53, 443),
+            reply: tuple(443, port),
+            mark: 0,
+            status: 0,
+            tcp_state: None,
+            zone,
+        };
+        let run = SendRun { conntrack: vec![of(7, 53), of(0, 158)], ..SendRun::default() };
+        let (ns, _) = NetNs::compile(NetNsConfig::default());
+        let replay = SendReplay::new(&ns, &run, Vec::new());
+        let port = |zone| replay.port(tuple(53, 443), zone, Manip::Src);
+        assert_eq!([port(0), port(7), port(9)], [Some(158), Some(53), None]);
+    }
+
+    #[test]
+    fn an_id_of_zero_is_a_choice_but_for_resets() {
+        let made = |text: &str| {
+            let packet = pktwalk_packet::spec::parse(text).expect("a packet");
+            PacketRun { frames: vec![FrameOut { dev: String::new(), packet }], ..PacketRun::default() }
+        };
+        let packets = vec![
+            PacketRun::default(),
+            made("icmp 10.0.0.1 > 10.0.0.2 type=0 id=1 seq=1 ipid=0"),
+            made("tcp 10.0.0.1:1 > 10.0.0.2:2 flags=R ipid=0"),
+            made("icmp 10.0.0.1 > 10.0.0.2 type=0 id=1 seq=1 ipid=9"),
+        ];
+        let sends = vec![SendRun { packets, ..SendRun::default() }];
+        let replay = Replay::of(&EngineRun { sends, ..EngineRun::default() });
+        assert_eq!(replay.0.made_ids, [[0, 9]]);
     }
 }
