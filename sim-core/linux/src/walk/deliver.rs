@@ -136,7 +136,7 @@ fn tcp_in<S: Sink>(cx: &mut Cx<'_, S>, flight: &mut Flight, dev: DevId) -> Next 
     let Some(sockets) = sockets(cx.ns, TCP, tcp.dport) else { return assumed(cx, skb, tcp.dport) };
     if let Some(found) = socket::tcp(sockets, &arrival(skb, dev, tcp.sport, tcp.dport)) {
         return match sockets.iter().find(|socket| socket.index == found && socket.listening) {
-            // It drops SYNs without a reason (`tcp_v4_conn_request`), and refuses others from an address that is nobody's.
+            // It drops a SYN without a reason (`tcp_v4_conn_request`; `ListenDrops` counts it).
             Some(_) if skb.dst.is_some_and(|dst| dst.broadcast) => {
                 Next::not_modelled("a listening socket reached by a broadcast or multicast address")
             }
