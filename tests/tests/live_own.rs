@@ -518,3 +518,20 @@ fn a_socket_keeps_an_address_that_is_no_longer_of_this_host() {
     assert_eq!(differences, []);
     assert_eq!(kernel.run.sends[0].packets[0].kernel_reason.as_deref(), Some("NO_SOCKET"));
 }
+
+#[test]
+fn a_neighbour_that_failed_at_one_device_may_answer_at_another() {
+    if skip_unprivileged("a_neighbour_that_failed_at_one_device_may_answer_at_another") {
+        return;
+    }
+    let mut config = open();
+    let addr = config.neighbours[1].addr;
+    config.neighbours[1].state = NudState::Failed;
+    config.neighbours[1].mac = None;
+    // By `left` no route leads there: it is taken to be on its link.
+    let sends = vec![local(&format!("udp 10.0.1.1:40000 > {addr}:53 ipid=1"), Some(DevId(1)))];
+    let case = Case { name: "elsewhere".to_owned(), config, sends, ..Case::default() };
+    let (differences, kernel) = differences(&case);
+    assert_eq!(differences, []);
+    assert_eq!(kernel.run.sends[0].packets[0].frames.len(), 1);
+}

@@ -10,7 +10,7 @@ use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, bind, listen, sendto,
     setsockopt, socket, sockopt,
 };
-use pktwalk_linux::config::{Device, DeviceKind, NetNsConfig, NudState};
+use pktwalk_linux::config::{Device, DeviceKind, Neighbour, NetNsConfig, NudState};
 use pktwalk_linux::hook::{Backend, TableName};
 use pktwalk_linux::netns::NetNs;
 use pktwalk_linux::skb::SkbSocket;
@@ -554,13 +554,15 @@ impl World {
             // What a bridge asks goes out of its ports. A port that asks itself does not hear the answer: that goes to the bridge.
             let by_port = device.filter(|device| device.master.is_some() && self.asks_itself(device, asker));
             let dev = device.filter(|_| by_port.is_none()).and_then(|device| device.master.clone());
-            questions.push(Question { dev: dev.unwrap_or_else(|| frame.dev.clone()), target });
+            let dev = dev.unwrap_or_else(|| frame.dev.clone());
+            // What failed at one device may answer at another.
+            let failed = |n: &&Neighbour| n.addr == addr && n.dev == dev && n.state == NudState::Failed;
+            let failed = self.config.neighbours.iter().find(failed);
+            questions.push(Question { dev, target });
             if let Some(port) = by_port {
                 unanswered.push((port.ifindex, target));
                 return false;
             }
-            let failed =
-                self.config.neighbours.iter().find(|n| n.addr == addr && n.state == NudState::Failed);
             let failed = failed.and_then(|n| self.config.devices.iter().find(|device| device.name == n.dev));
             if let Some(device) = failed {
                 unanswered.push((device.ifindex, target));
